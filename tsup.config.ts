@@ -1,0 +1,18 @@
+import { defineConfig } from 'tsup'
+
+/** The published entries, by the name of their file in src/: one line each, the same names as in package.json "exports". */
+const entries = [
+  'index', // latchkey
+]
+
+export default defineConfig({
+  entry: Object.fromEntries(entries.map(name => [name, `src/${name}.ts`])),
+  format: 'esm',
+  dts: true,
+  target: 'es2020',
+  platform: 'neutral',
+  // Entries share chunks: one SessionError class and one registry of flights, whichever entries an app imports.
+  splitting: true,
+  treeshake: false,
+  clean: true,
+})
