@@ -1,0 +1,78 @@
+import { fileURLToPath } from 'node:url'
+import { brotliCompressSync, gzipSync } from 'node:zlib'
+import { build } from 'esbuild'
+
+/** What an app pays for an import from `latchkey`: the bytes that its users download, bundled, minified and compressed. */
+export interface Size {
+  names: string
+  minified: number
+  gzip: number
+  brotli: number
+  /** What each source or package put into the minified bundle, the biggest first. */
+  parts: { from: string; bytes: number }[]
+}
+
+/** The imports that have a budget, in bytes after gzip. */
+export const budgets = [
+  { names: 'createSession', gzip: 6_500 },
+  { names: 'createSession, passwordGrant', gzip: 15_500 },
+]
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+
+/** Bundles the import from the sources, as an app's bundler would from the package, and weighs the result. */
+export async function sizeOf(names: string): Promise<Size> {
+  const { metafile, outputFiles } = await build({
+    stdin: { contents: `export { ${names} } from 'latchkey'`, resolveDir: root },
+    alias: { latchkey: './src/index.ts' },
+    absWorkingDir: root,
+    bundle: true,
+    minify: true,
+    format: 'esm',
+    platform: 'browser',
+    target: 'es2020',
+    metafile: true,
+    write: false,
+  })
+  const [bundle] = outputFiles
+  const [output] = Object.values(metafile.outputs)
+  if (!bundle || !output) throw new Error('esbuild gave no bundle')
+  return {
+    names,
+    minified: bundle.contents.length,
+    gzip: gzipSync(bundle.contents, { level: 9 }).length,
+    brotli: brotliCompressSync(bundle.contents).length,
+    parts: partsOf(output.inputs),
+  }
+}
+
+/** The report that `npm run size` prints. */
+export function report(size: Size, budget?: number): string {
+  const limit = budget === undefined ? '' : ` of ${kB(budget)} (${Math.round((size.gzip / budget) * 100)} %)`
+  const head = `{ ${size.names} }: ${kB(size.gzip)} gzip${limit}, ${kB(size.brotli)} brotli, ${kB(size.minified)} minified`
+  return [head, ...size.parts.map(({ from, bytes }) => `${String(bytes).padStart(8)}  ${from}`)].join('\n')
+}
+
+/** Sources by file, packages by name. */
+function partsOf(inputs: Record<string, { bytesInOutput: number }>): Size['parts'] {
+  const bytes = new Map<string, number>()
+  for (const [path, { bytesInOutput }] of Object.entries(inputs)) {
+    const from = path.match(/.*node_modules\/((?:@[^/]+\/)?[^/]+)/)?.[1] ?? path
+    if (bytesInOutput > 0) bytes.set(from, (bytes.get(from) ?? 0) + bytesInOutput)
+  }
+  return [...bytes].map(([from, bytes]) => ({ from, bytes })).sort((a, b) => b.bytes - a.bytes)
+}
+
+function kB(bytes: number): string {
+  return `${(bytes / 1000).toFixed(2)} kB`
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const asked = process.argv.slice(2).join(', ')
+  const imports = asked ? [{ names: asked, gzip: undefined }] : budgets
+  for (const { names, gzip } of imports) {
+    const size = await sizeOf(names)
+    console.log(`${report(size, gzip)}\n`)
+    if (gzip !== undefined && size.gzip > gzip) process.exitCode = 1
+  }
+}
