@@ -1,0 +1,133 @@
+import { abortReason, SessionError, toError } from '../values/errors.ts'
+import { isFailure, type Outcome } from './flight.ts'
+import type { Identity } from './identity.ts'
+import type { Renewal } from './renewal.ts'
+import { type Held, signedOutFailure, type TokenManager } from './token-manager.ts'
+
+export interface AccessRequest {
+  readonly signal?: AbortSignal | null | undefined
+  /** The token should live at least this long. */
+  readonly minValidityMs?: number | undefined
+  /** The body can be sent once: a token about to expire is renewed before, not behind. */
+  readonly isOneShot?: boolean | undefined
+}
+
+/** A token for a call: the one at hand where it will do, else one that was waited for. */
+export interface Access {
+  /** The token in memory, if nothing has to be waited for: no lock, no storage, no promise. Starts a renewal behind it inside the ahead window. */
+  peek(isOneShot?: boolean): Held | undefined
+  /** Starts, reads after a wake, signs in a headless grant, renews: whatever it takes. Rejects with a SessionError, or the signal's reason. */
+  get(request: AccessRequest): Promise<Held>
+  /** A token that is not `rejected`, for the same sign-in. */
+  replace(held: Held, signal: AbortSignal | null | undefined): Promise<Outcome>
+  /** The app woke up: the storage is read before anything is sent or spent. */
+  wake(): void
+}
+
+interface AccessOptions {
+  readonly manager: TokenManager
+  readonly identity: Identity
+  readonly renewal: Renewal
+  readonly signInHeadless: (() => Promise<Outcome>) | undefined
+  readonly isInteractive: boolean
+  readonly minIntervalMs: number
+  /** Throws where the session can't be used: disposed, or called by its own grant. */
+  readonly assertUsable: (signal: AbortSignal | null | undefined) => void
+}
+
+export function createAccess(options: AccessOptions): Access {
+  const { manager, identity, renewal, signInHeadless } = options
+  let mustRead = false
+  let reading: Promise<void> | undefined
+
+  function peek(isOneShot = false): Held | undefined {
+    const { held } = manager
+    if (!held || mustRead) return undefined
+    const remaining = manager.remainingMs()
+    if (remaining > held.life.aheadMs) return held
+    if (remaining <= 0) return undefined
+    const { tokens } = held.record
+    if (!manager.canRenew(tokens)) return held
+    if (isOneShot) return undefined
+    // Its failure is nobody's error while the token works.
+    void renewal.renew(tokens.accessToken, false)
+    return held
+  }
+
+  async function get(request: AccessRequest): Promise<Held> {
+    const { signal, minValidityMs = 0, isOneShot } = request
+    options.assertUsable(signal)
+    // A call belongs to the sign-in it began under; one that began before the first read belongs to what that finds.
+    const { epoch, status } = manager
+    const begun = manager.held?.record.id
+    await abortable(settle(), signal)
+    if (manager.status === 'starting') throw startError()
+    const isReplaced = begun === undefined ? status === 'starting' && manager.epoch !== epoch : manager.held?.record.id !== begun
+    if (isReplaced) throw toError(signedOutFailure(reasonOf()))
+    if (!manager.held && signInHeadless && !manager.isSignedOutOnPurpose) {
+      const outcome = await abortable(signInHeadless(), signal)
+      if (isFailure(outcome)) throw toError(outcome)
+    }
+    const held = manager.held
+    if (!held) throw toError(signedOutFailure(reasonOf()))
+    const remaining = manager.remainingMs()
+    const isShort = remaining <= minValidityMs || (isOneShot === true && remaining <= held.life.aheadMs)
+    // A life shorter than what was asked for is not renewed over and over.
+    const isHopeless = held.life.lifetimeMs <= minValidityMs && manager.ageMs() < options.minIntervalMs
+    if (remaining > 0 && (!isShort || isHopeless || !manager.canRenew(held.record.tokens))) return peek() ?? held
+    if (remaining <= 0 && !manager.canRenew(held.record.tokens)) {
+      manager.end(held.record.refused ? 'refused' : 'expired')
+      if (signInHeadless) return get(request)
+      throw toError(signedOutFailure(reasonOf()))
+    }
+    const outcome = await abortable(renewal.renew(held.record.tokens.accessToken, remaining <= 0), signal)
+    const now = manager.held
+    if (!now || now.record.id !== held.record.id) throw toError(isFailure(outcome) && outcome.code === 'signed_out' ? outcome : signedOutFailure(reasonOf()))
+    // A token that arrived expired still serves those who waited for it.
+    if (!isFailure(outcome) || manager.remainingMs() > 0) return now
+    throw toError(outcome)
+  }
+
+  /** Leaves 'starting' and reads what a wake asked for. */
+  async function settle(): Promise<void> {
+    await identity.start()
+    if (!mustRead) return
+    reading ??= (async () => {
+      if (!options.isInteractive) await identity.read(false)
+      mustRead = false
+    })().finally(() => {
+      reading = undefined
+    })
+    await reading
+  }
+
+  function startError(): SessionError {
+    const { state } = manager
+    const { cause } = (state.status === 'starting' && state.error) || {}
+    return new SessionError('storage_unavailable', 'The storage can not be read now. Nothing is lost; the next call tries again.', { cause })
+  }
+
+  const reasonOf = () => (manager.state.status === 'signed-out' ? manager.state.reason : undefined)
+
+  return {
+    peek,
+    get,
+    replace: (held, signal) => abortable(renewal.renew(held.record.tokens.accessToken, true), signal),
+    wake() {
+      mustRead = true
+      renewal.wake()
+    },
+  }
+}
+
+/** Waits no longer than the caller wants to. What is waited for goes on. */
+export function abortable<T>(work: Promise<T>, signal: AbortSignal | null | undefined): Promise<T> {
+  if (!signal) return work
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(abortReason(signal))
+    if (signal.aborted) return abort()
+    signal.addEventListener('abort', abort)
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+  })
+}
+

@@ -1,0 +1,143 @@
+import type { Channel } from '../ports/channel.ts'
+import { isRecord, type LiveRecord, type StoredRecord } from '../values/record.ts'
+import type { TokenManager } from './token-manager.ts'
+
+/**
+ * What contexts say to each other. News carries no token: the others read the storage. Only an `answer` holds a record;
+ * it goes to a context that named the same sign-in id, which nobody knows who does not hold its tokens.
+ */
+interface Message {
+  readonly from: string
+  readonly id: string
+  readonly generation: number
+  readonly what: 'hello' | 'ask' | 'changed' | 'signed-out' | 'answer'
+  readonly to?: string
+  readonly record?: StoredRecord
+}
+
+export interface Contexts {
+  /** The record changed: everybody may read it. */
+  tell(what: 'changed' | 'signed-out', record: StoredRecord): void
+  /** Asks whether somebody holds a newer record of the same sign-in; resolves when one answered, at the latest after `askMs`. */
+  ask(): Promise<void>
+  /** A clone of a tab holds the same sign-in without sharing its storage: it says so, and is told from then on. */
+  hello(): void
+  /** A higher generation than the held one was announced, but the storage did not have it. */
+  readonly isBehind: boolean
+  /** Newest tokens that no storage has were given to another context. */
+  readonly hasHandedOver: boolean
+  close(): void
+}
+
+interface ContextsOptions {
+  readonly self: string
+  readonly channel: Channel | undefined
+  readonly isTab: boolean
+  readonly manager: TokenManager
+  /** The storage may hold something newer: read it. */
+  readonly onNews: () => void
+  /** Another context handed over its record. */
+  readonly onAnswer: (record: LiveRecord) => void
+  readonly onBroken: () => void
+}
+
+const askMs = 100
+
+export function createContexts(options: ContextsOptions): Contexts {
+  const { self, channel, isTab, manager, onNews, onAnswer, onBroken } = options
+  const clones = new Set<string>()
+  let announced = 0
+  let handedOver: string | undefined
+  let answered: (() => void) | undefined
+
+  function post(message: Omit<Message, 'from'>): void {
+    try {
+      channel?.postMessage({ from: self, ...message })
+    } catch {
+      onBroken()
+    }
+  }
+
+  function answer(to: string): void {
+    const record = manager.held?.record
+    if (!record) return
+    if (manager.held?.unsaved) handedOver = record.tokens.accessToken
+    post({ what: 'answer', to, record, id: record.id, generation: record.generation })
+  }
+
+  function receive({ data }: { data: unknown }): void {
+    const message = data as Message | null
+    if (typeof message !== 'object' || !message || message.from === self || (message.to && message.to !== self)) return
+    const { what, id, generation } = message
+    const mine = manager.held?.record
+    const isMine = !!mine && mine.id === id
+    if (what === 'hello' || what === 'ask') {
+      if (!isMine) {
+        if (manager.isSignedOut(id)) post({ what: 'signed-out', to: message.from, id, generation: manager.seen })
+        return
+      }
+      if (isTab && !clones.has(message.from)) {
+        clones.add(message.from)
+        if (what === 'hello') post({ what: 'hello', to: message.from, id, generation: mine.generation })
+      }
+      if (mine.generation > generation) answer(message.from)
+      return
+    }
+    if (what === 'answer') {
+      if (isMine && isRecord(message.record) && message.record.id === id && 'tokens' in message.record) {
+        onAnswer(message.record)
+        if ((manager.held?.record.generation ?? 0) >= announced) answered?.()
+      }
+      return
+    }
+    if (what === 'signed-out' && isMine) {
+      // No need to read: a signed-out id is absorbing. The tombstone may be in another tab's storage only.
+      manager.meet({ v: 1, id, generation, signedOut: true })
+    }
+    if (Number.isSafeInteger(generation) && generation > (mine?.generation ?? 0)) {
+      if (isMine) announced = Math.max(announced, generation)
+      // Tabs with a storage of their own learn nothing from other sign-ins.
+      if (!isTab || isMine) onNews()
+    }
+  }
+
+  try {
+    channel?.addEventListener('message', receive)
+  } catch {
+    onBroken()
+  }
+
+  const contexts: Contexts = {
+    tell(what, record) {
+      post({ what, id: record.id, generation: record.generation })
+      if (what === 'changed') for (const clone of clones) answer(clone)
+    },
+    ask() {
+      const mine = manager.held?.record
+      if (!channel || !mine) return Promise.resolve()
+      return new Promise(resolve => {
+        const timer = setTimeout(resolve, askMs)
+        answered = () => {
+          clearTimeout(timer)
+          resolve()
+        }
+        post({ what: 'ask', id: mine.id, generation: mine.generation })
+      })
+    },
+    hello() {
+      const mine = manager.held?.record
+      if (isTab && mine) post({ what: 'hello', id: mine.id, generation: mine.generation })
+    },
+    get isBehind() {
+      return announced > (manager.held?.record.generation ?? 0)
+    },
+    get hasHandedOver() {
+      return handedOver !== undefined && handedOver === manager.held?.record.tokens.accessToken
+    },
+    close() {
+      channel?.removeEventListener('message', receive)
+      channel?.close()
+    },
+  }
+  return contexts
+}

@@ -1,0 +1,73 @@
+import type { StoredRecord } from '../values/record.ts'
+import type { Failure } from '../values/errors.ts'
+
+/** What a renewal brought, the same for everybody who waited. Never a rejection: each waiter makes an error of its own. */
+export type Outcome = { readonly how: 'renewed' | 'adopted' } | Failure
+
+export const isFailure = (outcome: Outcome): outcome is Failure => 'code' in outcome
+
+/** One renewal under way. Its waiters may be answered before it ends: a grant that hangs keeps the flight, not the callers. */
+export interface Flight {
+  /** The sign-in that is renewed. */
+  readonly id: string
+  /** The access token that is to be replaced. */
+  readonly rejected: string
+  /** Somebody waits who cannot use the rejected token any more. */
+  isUrgent: boolean
+  readonly outcome: Promise<Outcome>
+  /** Answers the waiters; the first answer counts. */
+  settle(outcome: Outcome): void
+  /** Aborts when the sign-in ended: nothing of it is needed any more. */
+  readonly ended: AbortSignal
+  /** Resolves when the place is free again. */
+  readonly over: Promise<void>
+  /** The renewal is done with: the place is free. */
+  land(): void
+  /** The sign-in is over: the waiters learn why, the place is free for the next one. */
+  end(why: Failure): void
+}
+
+/** What the sessions on one storage object and key have in common within this realm. */
+export interface Home {
+  flight: Flight | undefined
+  readonly members: Set<{ hear(record: StoredRecord): void }>
+}
+
+const homes = new WeakMap<object, Map<string, Home>>()
+
+export function homeOf(storage: object, key: string): Home {
+  const byKey = homes.get(storage) ?? new Map<string, Home>()
+  homes.set(storage, byKey)
+  const home = byKey.get(key) ?? { flight: undefined, members: new Set() }
+  byKey.set(key, home)
+  return home
+}
+
+export function createFlight(home: Home, id: string, rejected: string): Flight {
+  const ended = new AbortController()
+  let settle!: (outcome: Outcome) => void
+  let isOver!: () => void
+  const flight: Flight = {
+    id,
+    rejected,
+    isUrgent: false,
+    outcome: new Promise(resolve => {
+      settle = resolve
+    }),
+    settle,
+    over: new Promise(resolve => {
+      isOver = resolve
+    }),
+    land() {
+      if (home.flight === flight) home.flight = undefined
+      isOver()
+    },
+    ended: ended.signal,
+    end(why) {
+      settle(why)
+      ended.abort()
+      flight.land()
+    },
+  }
+  return flight
+}

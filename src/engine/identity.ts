@@ -1,0 +1,234 @@
+import { type Clock, remainingMs } from '../values/clock.ts'
+import { type Failure, toError } from '../values/errors.ts'
+import type { Emitter } from '../values/events.ts'
+import { chain, type MaybePromise } from '../values/maybe-promise.ts'
+import { isTombstone, type LiveRecord, randomId, type StoredRecord } from '../values/record.ts'
+import { startTimer } from '../values/timers.ts'
+import type { TokenSet } from '../values/token-set.ts'
+import type { Contexts } from './contexts.ts'
+import type { Reading, RecordStore, Update } from './record-store.ts'
+import type { SessionEvents, TokenManager } from './token-manager.ts'
+import type { TakeTurn } from './turn.ts'
+
+/** Who is signed in: what the storage says about it, and how a sign-in or a sign-out gets there. */
+export interface Identity {
+  /** The first read. In the caller's tick where the storage is synchronous; again at each call after one that failed. */
+  start(): MaybePromise<void>
+  /** Reads because something may have changed elsewhere. `isNews`: somebody said so, thus an empty storage means a sign-out. */
+  read(isNews: boolean): MaybePromise<void>
+  /** Another context handed over its newer record: adopted, and written where it was missing. */
+  receive(record: LiveRecord): void
+  /** A sign-in begins: known at once, written at once. Resolves after the write or its failure. */
+  begin(tokens: TokenSet, bornAtMs: number, bornMonotonicMs?: number): MaybePromise<void>
+  /** The session ends: known at once, written at once. Resolves with the tokens that are left to revoke. */
+  end(): MaybePromise<TokenSet | undefined>
+  /** Writes again what this context stands for: the storage holds an ended sign-in, or lacks the newest tokens. */
+  reassert(): void
+  stop(): void
+}
+
+interface IdentityOptions {
+  readonly grantName: string
+  readonly clock: Clock
+  readonly manager: TokenManager
+  readonly store: RecordStore
+  readonly contexts: Contexts
+  readonly emitter: Emitter<SessionEvents>
+  readonly publish: (record: StoredRecord) => void
+  readonly takeTurn: TakeTurn
+  readonly lockName: (id: string) => string | undefined
+  readonly lockTimeoutMs: number
+  readonly storageFailure: (cause: unknown) => Failure
+}
+
+const firstRetryMs = 1000
+const longestRetryMs = 60_000
+
+export function createIdentity(options: IdentityOptions): Identity {
+  const { manager, store, contexts, emitter, clock } = options
+  let starting: MaybePromise<void>
+  let retries = 0
+  let stopRetry: (() => void) | undefined
+  // What a sign-out of this context stands for, so that it can be written again.
+  let endedId: string | undefined
+
+  // A getter may be what started us: nobody is called back inside of it.
+  const afterwards = (announcement: () => void) => void Promise.resolve().then(announcement)
+
+  function start(): MaybePromise<void> {
+    if (manager.status !== 'starting') return undefined
+    starting ??= chain(store.read(), reading => {
+      starting = undefined
+      // signIn, adopt and signOut beat what start reads.
+      if (manager.status === 'starting') open(reading)
+    })
+    return starting
+  }
+
+  function open(reading: Reading): void {
+    if (reading.what === 'unavailable') {
+      const error = toError(options.storageFailure(reading.cause))
+      manager.start({ error }, afterwards)
+      afterwards(() => emitter.emit('storage-failed', { error }))
+    } else if (reading.what === 'corrupt') manager.end('storage_corrupt', afterwards)
+    else if (reading.what === 'empty') manager.start({}, afterwards)
+    else if (isTombstone(reading.record)) {
+      manager.meet(reading.record, afterwards)
+      manager.start({}, afterwards)
+    } else {
+      const { record } = reading
+      const isDead = remainingMs(manager.lifetimeOf(record), clock) <= 0 && !manager.canRenew(record.tokens)
+      manager.start(isDead ? { reason: record.refused ? 'refused' : 'expired' } : record, afterwards)
+      contexts.hello()
+    }
+  }
+
+  function read(isNews: boolean): MaybePromise<void> {
+    if (manager.status === 'starting') return start()
+    return chain(store.read(), reading => {
+      if (reading.what === 'value') {
+        if (manager.meet(reading.record) === 'undead') reassert()
+        if (contexts.isBehind) void contexts.ask()
+      } else if (reading.what === 'empty' && isNews && manager.held && !manager.held.unsaved) manager.end('elsewhere')
+      else if (reading.what === 'unavailable') fail(reading.cause)
+    })
+  }
+
+  function receive(record: LiveRecord): void {
+    if (record.generation <= (manager.held?.record.generation ?? 0) || manager.meet(record) !== 'adopted') return
+    chain(
+      store.update(reading => {
+        if (manager.held?.record !== record) return undefined
+        return reading.what === 'value' && reading.record.generation >= record.generation ? undefined : record
+      }),
+      update => {
+        if (update.what === 'failed') fail(update.cause)
+      },
+    )
+  }
+
+  function begin(tokens: TokenSet, bornAtMs: number, bornMonotonicMs?: number): MaybePromise<void> {
+    const record: LiveRecord = {
+      v: 1,
+      id: randomId(),
+      generation: manager.seen + 1,
+      grant: options.grantName,
+      tokens,
+      savedAtMs: bornAtMs,
+    }
+    const life = manager.lifetimeOf(record, bornMonotonicMs)
+    manager.begin({ record, life, unsaved: true })
+    const { epoch } = manager
+    let next: LiveRecord | undefined
+    return chain(
+      store.update(reading => {
+        next = undefined
+        if (manager.epoch !== epoch) return undefined
+        if (reading.what === 'value') manager.supersede(reading.record)
+        const stored = reading.what === 'value' ? reading.record.generation : 0
+        next = { ...record, generation: Math.max(record.generation, stored + 1) }
+        return next
+      }),
+      update => {
+        if (manager.epoch !== epoch) return
+        if (next) manager.note({ record: next, life, ...(update.what !== 'written' && { unsaved: true }) })
+        written(update, next ?? record)
+        contexts.hello()
+      },
+    )
+  }
+
+  function end(): MaybePromise<TokenSet | undefined> {
+    const last = manager.held?.record
+    manager.end('requested')
+    const { epoch } = manager
+    endedId = last?.id
+    let next: StoredRecord | undefined
+    let tokens = last?.tokens
+    return chain(
+      store.update(reading => {
+        next = undefined
+        const stored = reading.what === 'value' ? reading.record : undefined
+        if (manager.epoch !== epoch || reading.what === 'corrupt' || (stored && isTombstone(stored) && stored.id === last?.id)) return undefined
+        if (stored && !isTombstone(stored) && stored.generation >= (last?.generation ?? 0)) {
+          tokens = stored.tokens
+          endedId = stored.id
+        }
+        if (stored) manager.supersede(stored, true)
+        if (endedId === undefined) return undefined
+        next = { v: 1, id: endedId, generation: manager.seen + 1, signedOut: true }
+        return next
+      }),
+      (update): MaybePromise<TokenSet | undefined> => {
+        if (manager.epoch === epoch) {
+          const tombstone = next ?? (last && { v: 1 as const, id: last.id, generation: manager.seen + 1, signedOut: true as const })
+          if (tombstone) {
+            manager.supersede(tombstone)
+            written(update, tombstone)
+          }
+          // What can't be marked is removed: a reload must not bring the session back.
+          if (update.what === 'failed') return chain(store.remove(), () => tokens)
+        }
+        return tokens
+      },
+    )
+  }
+
+  /** Tells the others; then looks once more under the lock, where nobody can have written over it unseen. */
+  function written(update: Update, record: StoredRecord): void {
+    options.publish(record)
+    if (update.what === 'failed') {
+      fail(update.cause)
+      if (manager.held) retryLater()
+    }
+    const name = options.lockName(record.id)
+    if (!name || update.what !== 'written') return
+    void options.takeTurn(name, { timeoutMs: options.lockTimeoutMs, leave: new AbortController().signal }, async () => {
+      await read(false)
+    })
+  }
+
+  function reassert(): void {
+    const held = manager.held
+    if (!held && endedId === undefined) return
+    const id = held?.record.id ?? (endedId as string)
+    let next: StoredRecord | undefined
+    chain(
+      store.update(reading => {
+        next = undefined
+        const mine = manager.held
+        if ((mine?.record.id ?? endedId) !== id || reading.what === 'corrupt') return undefined
+        const isUndead = reading.what === 'value' && manager.meet(reading.record) === 'undead'
+        if (mine !== manager.held && mine?.record.id !== manager.held?.record.id) return undefined
+        if (!mine) {
+          if (isUndead) next = { v: 1, id, generation: manager.seen + 1, signedOut: true }
+        } else if (isUndead || manager.held?.unsaved) {
+          const { record } = manager.held ?? mine
+          next = isUndead ? { ...record, generation: manager.seen + 1 } : record
+        }
+        return next
+      }),
+      update => {
+        const held = manager.held
+        if (update.what === 'written' && next) {
+          retries = 0
+          if (held?.record.id === id && !isTombstone(next)) manager.note({ record: next, life: held.life })
+          else manager.supersede(next)
+          options.publish(next)
+        } else if (update.what === 'failed') retryLater()
+      },
+    )
+  }
+
+  /** Saving is tried again until it works; the timer is a convenience, each wake and each renewal tries too. */
+  function retryLater(): void {
+    stopRetry?.()
+    stopRetry = startTimer(reassert, Math.min(firstRetryMs * 2 ** retries++, longestRetryMs))
+  }
+
+  function fail(cause: unknown): void {
+    emitter.emit('storage-failed', { error: toError(options.storageFailure(cause)) })
+  }
+
+  return { start, read, receive, begin, end, reassert, stop: () => stopRetry?.() }
+}

@@ -1,0 +1,143 @@
+import type { TokenStorage } from '../ports/token-storage.ts'
+import { chain, isThenable, type MaybePromise } from '../values/maybe-promise.ts'
+import { parseRecord, type StoredRecord } from '../values/record.ts'
+import { within } from '../values/timers.ts'
+
+/** A storage has four answers. Reading never throws and never hangs, whatever is stored. */
+export type Reading =
+  | { readonly what: 'value'; readonly record: StoredRecord; readonly text: string }
+  | { readonly what: 'empty' }
+  | { readonly what: 'unavailable'; readonly cause: unknown }
+  /** Torn, foreign, undecryptable, of another version or grant: never spent, never overwritten but by a new sign-in. */
+  | { readonly what: 'corrupt'; readonly text?: string }
+
+/** What became of an update: written, left alone because `decide` said so, or failed. */
+export type Update =
+  | { readonly what: 'written'; readonly reading: Reading }
+  | { readonly what: 'left'; readonly reading: Reading }
+  | { readonly what: 'failed'; readonly cause: unknown; readonly reading: Reading }
+
+/** Reads and writes the one record of a session, within a time, and never over something it has not seen. */
+export interface RecordStore {
+  read(): MaybePromise<Reading>
+  /**
+   * Reads, lets `decide` look at what is there, and writes what it returns (`undefined`: nothing).
+   * With a synchronous storage no other code runs in between; where the storage can compare and set, nobody else's does either.
+   */
+  update(decide: (reading: Reading) => StoredRecord | undefined): MaybePromise<Update>
+  remove(): MaybePromise<void>
+}
+
+interface StoreOptions {
+  readonly storage: TokenStorage
+  readonly key: string
+  readonly timeoutMs: number
+  /** Whether a record was written by this session's grant. */
+  readonly isOwn: (record: StoredRecord) => boolean
+}
+
+const mostConflicts = 8
+
+export function createRecordStore({ storage, key, timeoutMs, isOwn }: StoreOptions): RecordStore {
+  const interactive = storage.interactive === true
+  let last: Reading | undefined
+  let open: Promise<Reading> | undefined
+  let writing: Promise<unknown> | undefined
+
+  const unavailable = (cause: unknown): Reading => ({ what: 'unavailable', cause })
+  const late = () => unavailable(new Error(`The storage did not answer within ${timeoutMs} ms.`))
+
+  function read(): MaybePromise<Reading> {
+    // A prompt that is open is joined, not repeated; what it brought serves for the life of the process.
+    if (interactive && last && last.what !== 'unavailable') return last
+    if (interactive && open) return within(open, timeoutMs, late)
+    const reading = attempt(() => storage.getItem(key), toReading)
+    if (!isThenable(reading)) return remember(reading)
+    open = reading.then(remember).finally(() => {
+      open = undefined
+    })
+    return within(open, timeoutMs, late)
+  }
+
+  function remember(reading: Reading): Reading {
+    last = reading
+    return reading
+  }
+
+  function attempt<T>(operation: () => T | PromiseLike<T>, then: (value: T) => Reading): MaybePromise<Reading> {
+    const failed = (cause: unknown): Reading =>
+      (cause as { code?: unknown } | undefined)?.code === 'storage_corrupt' ? { what: 'corrupt' } : unavailable(cause)
+    try {
+      const value = operation()
+      return isThenable(value) ? Promise.resolve(value as PromiseLike<T>).then(then).catch(failed) : then(value as T)
+    } catch (cause) {
+      return failed(cause)
+    }
+  }
+
+  function toReading(text: string | null | undefined): Reading {
+    if (text === null || text === undefined) return { what: 'empty' }
+    const record = typeof text === 'string' ? parseRecord(text) : undefined
+    return record && isOwn(record) ? { what: 'value', record, text } : { what: 'corrupt', text }
+  }
+
+  function update(decide: (reading: Reading) => StoredRecord | undefined, conflicts = 0): MaybePromise<Update> {
+    return chain(read(), reading => {
+      const next = reading.what === 'unavailable' ? undefined : decide(reading)
+      if (reading.what === 'unavailable') return { what: 'failed', cause: reading.cause, reading }
+      if (!next) return { what: 'left', reading }
+      const expected = 'text' in reading ? reading.text : undefined
+      return chain(write(expected, JSON.stringify(next), next), (result): MaybePromise<Update> => {
+        if (result === 'written') return { what: 'written', reading }
+        if (result !== 'conflict') return { what: 'failed', cause: result.cause, reading }
+        if (conflicts < mostConflicts) return update(decide, conflicts + 1)
+        return { what: 'failed', cause: new Error('The record changed at every try to write it.'), reading }
+      })
+    })
+  }
+
+  /** One write at a time: a slow one that was given up must not land on top of a later one. */
+  function write(
+    expected: string | undefined,
+    text: string,
+    record: StoredRecord,
+  ): MaybePromise<'written' | 'conflict' | { cause: unknown }> {
+    if (storage.readOnly === true) return { cause: new Error('The storage is read-only.') }
+    const run = () => {
+      try {
+        const done = typeof storage.replaceItem === 'function' ? storage.replaceItem(key, expected, text) : storage.setItem(key, text)
+        return isThenable(done) ? Promise.resolve(done).then(settle, failed) : settle(done)
+      } catch (cause) {
+        return failed(cause)
+      }
+    }
+    const settle = (done: unknown) => {
+      if (typeof storage.replaceItem === 'function' && done === false) {
+        last = undefined
+        return 'conflict'
+      }
+      last = { what: 'value', record, text }
+      return 'written'
+    }
+    const failed = (cause: unknown) => ({ cause })
+    const result = writing ? writing.then(run) : run()
+    if (!isThenable(result)) return result as 'written'
+    const mine = result.finally(() => {
+      if (writing === mine) writing = undefined
+    })
+    writing = mine
+    return within(mine, timeoutMs, () => ({ cause: new Error(`The storage did not save within ${timeoutMs} ms.`) })) as Promise<'written'>
+  }
+
+  function remove(): MaybePromise<void> {
+    return chain(
+      attempt(
+        () => storage.removeItem(key) as PromiseLike<unknown>,
+        () => ({ what: 'empty' }),
+      ),
+      () => undefined,
+    )
+  }
+
+  return { read, update, remove }
+}

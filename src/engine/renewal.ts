@@ -1,0 +1,441 @@
+import type { Grip } from '../ports/lock.ts'
+import type { Grant, GrantContext } from '../ports/grant.ts'
+import type { Clock } from '../values/clock.ts'
+import { type Failure, toError } from '../values/errors.ts'
+import type { Emitter } from '../values/events.ts'
+import type { LiveRecord } from '../values/record.ts'
+import { sleep, within } from '../values/timers.ts'
+import { readTokenResponse, type TokenResponse, type TokenSet } from '../values/token-set.ts'
+import type { Contexts } from './contexts.ts'
+import { createFlight, type Flight, type Home, type Outcome } from './flight.ts'
+import type { Reading, RecordStore } from './record-store.ts'
+import { type Announce, type Held, type SessionEvents, signedOutFailure, type TokenManager } from './token-manager.ts'
+import type { TakeTurn } from './turn.ts'
+import { judge } from './verdict.ts'
+
+/** The times of a session, in milliseconds. */
+export interface RenewalNumbers {
+  readonly aheadMs: number
+  readonly timeoutMs: number
+  readonly lockTimeoutMs: number
+  readonly storageTimeoutMs: number
+  readonly minIntervalMs: number
+}
+
+export interface Renewal {
+  /**
+   * Brings a token that is not `rejected`. Joins a renewal in flight; resolves, never rejects.
+   * `isUrgent`: the rejected token serves nobody any more, so a lock holder that gives no sign of life may be passed over.
+   */
+  renew(rejected: string, isUrgent: boolean): Promise<Outcome>
+  /** The app woke up or the network is back: the back-off is over. */
+  wake(): void
+}
+
+interface RenewalOptions {
+  readonly self: string
+  readonly grant: Grant<never>
+  readonly fetch: typeof fetch
+  readonly clock: Clock
+  readonly numbers: RenewalNumbers
+  readonly isRefusedByApp: ((error: unknown) => boolean) | undefined
+  readonly home: Home
+  readonly manager: TokenManager
+  readonly store: RecordStore
+  readonly contexts: Contexts
+  readonly takeTurn: TakeTurn
+  /** The lock of a sign-in; `undefined` where nobody else can hold its tokens. */
+  readonly lockName: (id: string) => string | undefined
+  readonly scope: 'context' | 'tab' | 'shared'
+  readonly isInteractive: boolean
+  readonly isReadOnly: boolean
+  readonly emitter: Emitter<SessionEvents>
+  /** Runs a grant so that its own calls of the session can be told. */
+  readonly guard: <T>(run: () => T, signal: AbortSignal) => T
+  /** The session ended while its pair was on the way. */
+  readonly revoke: (id: string, tokens: TokenSet) => void
+  /** The record in the storage belongs to a sign-in that ended, or could not be saved: write again what counts. */
+  readonly reassert: () => void
+  /** Tells the other sessions of this realm and the other contexts. */
+  readonly publish: (record: LiveRecord) => void
+  /** What a failed read or write is for whoever waits. */
+  readonly storageFailure: (cause: unknown) => Failure
+}
+
+type Answer =
+  | { readonly what: 'renewed'; readonly tokens: TokenSet; readonly sentAtMs: number; readonly sentMonotonicMs: number }
+  | { readonly what: 'refused'; readonly cause: unknown }
+  | { readonly what: 'unreachable'; readonly failure: Failure; readonly isClientError: boolean }
+
+const quickRetriesMs = [100, 300]
+const adoptionWaitMs = 1000
+const firstBackOffMs = 1000
+const longestBackOffMs = 60_000
+const longestRetryAfterMs = 3_600_000
+const clientErrorsUntilSignIn = 3
+
+const adopted: Outcome = { how: 'adopted' }
+const jitter = (ms: number) => ms * (1 - Math.random() / 2)
+
+/**
+ * The renewal law. In order:
+ * 1. A token that is not the rejected one any more needs no renewal; a renewal in flight is joined; a back-off is kept.
+ * 2. Under the lock: read and adopt what is newer; write the attempt ahead; call the grant; write the successor; tell the others.
+ * 3. Only a definitive refusal of the newest refresh token ends anything, and not before the access token is dead.
+ * 4. A late answer is committed only on the generation it was asked for.
+ * Waiters get one answer each, within their bound, whatever hangs.
+ */
+export function createRenewal(options: RenewalOptions): Renewal {
+  const { grant, clock, numbers, home, manager, store, contexts, takeTurn, emitter, scope } = options
+  let failures = 0
+  let clientErrors = 0
+  let retryAtMs = 0
+  let wokenAtMs = Number.NEGATIVE_INFINITY
+
+  function renew(rejected: string, isUrgent: boolean): Promise<Outcome> {
+    const held = manager.held
+    if (!held) return Promise.resolve(signedOutFailure())
+    const { record } = held
+    if (record.tokens.accessToken !== rejected) return Promise.resolve(adopted)
+    const current = home.flight
+    if (current?.id === record.id) {
+      // One that brought this very token is on its last steps: it can't bring another.
+      if (current.rejected !== rejected) return current.over.then(() => renew(rejected, isUrgent))
+      current.isUrgent ||= isUrgent
+      return current.outcome
+    }
+    const pause = backOffOf(record)
+    if (pause) return Promise.resolve(pause)
+    // No await between the check above and this line: one renewal per sign-in and realm.
+    const flight = createFlight(home, record.id, rejected)
+    flight.isUrgent = isUrgent
+    home.flight = flight
+    void fly(flight, rejected)
+    return flight.outcome
+  }
+
+  /** Takes the lock, runs the renewal under it, and lets the app hear of it once the lock is free. */
+  async function fly(flight: Flight, rejected: string, steal = false): Promise<void> {
+    const announcements: (() => void)[] = []
+    const run = (grip?: Grip) => underLock(flight, rejected, grip, announcement => announcements.push(announcement))
+    const name = options.lockName(flight.id)
+    if (!name) await run()
+    else {
+      const leave = new AbortController()
+      const onChange = () => {
+        if (isServed(flight, rejected)) leave.abort()
+      }
+      const stop = manager.subscribe(onChange)
+      flight.ended.addEventListener('abort', () => leave.abort())
+      const timeoutMs = steal ? Math.min(numbers.lockTimeoutMs, 5000) : numbers.lockTimeoutMs
+      const turn = await takeTurn(name, { timeoutMs, leave: leave.signal, steal }, run)
+      stop()
+      if (turn === 'left') flight.settle(adopted)
+      if (turn === 'timeout') {
+        if (!steal && (await mayTakeOver(flight, rejected))) return fly(flight, rejected, true)
+        flight.settle(adoptedOr(flight, rejected, lockTimeout))
+      }
+    }
+    flight.land()
+    for (const announcement of announcements) announcement()
+  }
+
+  const isServed = (flight: Flight, rejected: string) =>
+    manager.held?.record.id === flight.id && manager.held.record.tokens.accessToken !== rejected && manager.remainingMs() > 0
+
+  const adoptedOr = (flight: Flight, rejected: string, failure: Failure) => (isServed(flight, rejected) ? adopted : failure)
+
+  /** The lock was not had in time: read once more. Only a holder that gives no sign of life is passed over, and only when the token is dead. */
+  async function mayTakeOver(flight: Flight, rejected: string): Promise<boolean> {
+    const reading = await store.read()
+    if (flight.ended.aborted || reading.what !== 'value') return false
+    manager.meet(reading.record)
+    const held = manager.held
+    if (held?.record.id !== flight.id || isServed(flight, rejected) || !flight.isUrgent) return false
+    const { attempt } = held.record
+    return !attempt || clock.now() - attempt.atMs > numbers.timeoutMs
+  }
+
+  async function underLock(flight: Flight, rejected: string, grip: Grip | undefined, announce: Announce): Promise<void> {
+    const ready = await prepare(flight, rejected, grip, announce)
+    if ('record' in ready) await spend(flight, ready, announce)
+    else flight.settle(ready)
+  }
+
+  /** Reads, adopts what is newer, and writes the attempt ahead of the call. Resolves with what may be spent, or with the end of the renewal. */
+  async function prepare(flight: Flight, rejected: string, grip: Grip | undefined, announce: Announce): Promise<Held | Outcome> {
+    if (options.isInteractive) return spendable(flight, rejected, announce)
+    if (scope === 'tab' || contexts.isBehind) await contexts.ask()
+    let verdict: Held | Outcome = signedOutFailure()
+    let next: LiveRecord | undefined
+    const update = await store.update(reading => {
+      next = undefined
+      verdict = face(flight, rejected, reading, announce)
+      if (!('record' in verdict)) return undefined
+      next = { ...verdict.record, attempt: { by: options.self, atMs: clock.now() } }
+      return next
+    })
+    if (flight.ended.aborted) return signedOutFailure()
+    if (!('record' in verdict)) return verdict
+    const held = manager.held ?? (verdict as Held)
+    if (update.what === 'written' && next) {
+      const spent: Held = { record: next, life: held.life }
+      manager.note(spent)
+      return grip?.lost?.aborted ? lockTimeout : spent
+    }
+    // Never spend what can't be saved, unless nobody else can hold it anyway.
+    const isOnlyHere = scope === 'context' || (held.unsaved && !contexts.hasHandedOver && update.reading.what !== 'unavailable')
+    if (isOnlyHere && !options.isReadOnly) return held
+    return failStorage(update.what === 'failed' ? update.cause : undefined, announce)
+  }
+
+  /** What the storage says, before anything is spent. */
+  function face(flight: Flight, rejected: string, reading: Reading, announce: Announce): Held | Outcome {
+    if (flight.ended.aborted) return signedOutFailure()
+    if (reading.what === 'value') {
+      const meeting = manager.meet(reading.record, announce)
+      if (meeting === 'undead') outrank()
+      const pause = manager.held && backOffOf(manager.held.record)
+      if (pause) return pause
+    }
+    if (reading.what === 'corrupt') {
+      // Nothing in there can be spent, and nothing here may be written over it.
+      if (manager.remainingMs() > 0) return options.storageFailure(new Error('The stored record is damaged or foreign.'))
+      manager.end('storage_corrupt', announce)
+      return signedOutFailure('storage_corrupt')
+    }
+    return spendable(flight, rejected, announce)
+  }
+
+  function spendable(flight: Flight, rejected: string, announce: Announce): Held | Outcome {
+    const held = manager.held
+    if (held?.record.id !== flight.id) return signedOutFailure()
+    if (isServed(flight, rejected)) return adopted
+    if (manager.canRenew(held.record.tokens)) return held
+    const reason = held.record.refused ? 'refused' : 'expired'
+    if (manager.remainingMs() <= 0) manager.end(reason, announce)
+    return signedOutFailure(reason)
+  }
+
+  /** The stored record of an ended sign-in may have a generation above ours: ours must stand above it. */
+  function outrank(): void {
+    const held = manager.held
+    if (held) manager.note({ ...held, record: { ...held.record, generation: manager.seen + 1 } })
+  }
+
+  /** Calls the grant under the session's own time. Past it the waiters are answered; the flight stays until the grant settles or counts as dead. */
+  async function spend(flight: Flight, base: Held, announce: Announce): Promise<void> {
+    const abort = new AbortController()
+    const call = callGrant(flight, base, abort.signal)
+    const over = new Promise<undefined>(resolve => flight.ended.addEventListener('abort', () => resolve(undefined)))
+    const wait = () => within(Promise.race([call, over]), numbers.timeoutMs, () => 'late' as const)
+    let answer = await wait()
+    if (answer === 'late') {
+      abort.abort()
+      const message = `The authorization server did not answer within ${numbers.timeoutMs} ms. The session is kept; try again later.`
+      flight.settle(backOff({ code: 'unreachable', message }, false, announce))
+      answer = await wait()
+      // The abort made it fail: that is the failure we know already.
+      if (typeof answer === 'object' && answer.what === 'unreachable') return shareBackOff(flight)
+    }
+    if (typeof answer === 'object') return flight.settle(await conclude(flight, base, answer, announce))
+    // Dead or over. Should it answer after all, it is judged by what is stored then.
+    void call.then(late => judgeLate(flight, base, late))
+  }
+
+  async function judgeLate(flight: Flight, base: Held, answer: Answer): Promise<void> {
+    if (answer.what !== 'renewed') return
+    if (flight.ended.aborted) return options.revoke(flight.id, answer.tokens)
+    const announcements: (() => void)[] = []
+    const run = async () => {
+      await commit(flight, base, answer, announcement => announcements.push(announcement))
+    }
+    const name = options.lockName(flight.id)
+    const patience = new AbortController()
+    if (name) await takeTurn(name, { timeoutMs: numbers.lockTimeoutMs, leave: patience.signal }, run)
+    else await run()
+    for (const announcement of announcements) announcement()
+  }
+
+  async function conclude(flight: Flight, base: Held, answer: Answer, announce: Announce): Promise<Outcome> {
+    if (answer.what === 'renewed') return commit(flight, base, answer, announce)
+    if (flight.ended.aborted) return signedOutFailure()
+    if (answer.what === 'refused') return refuse(flight, base, answer.cause, announce)
+    const failure = backOff(answer.failure, answer.isClientError, announce)
+    await shareBackOff(flight)
+    return failure
+  }
+
+  /** One call of the grant and its quick retries with the same token. Never rejects. */
+  async function callGrant(flight: Flight, base: Held, signal: AbortSignal): Promise<Answer> {
+    for (const pauseMs of [...quickRetriesMs, undefined]) {
+      const answer = await callOnce(base.record.tokens, signal)
+      const isQuick = answer.what === 'unreachable' && !answer.isClientError && !answer.failure.retryAtMs
+      if (!isQuick || pauseMs === undefined) return answer
+      await sleep(jitter(pauseMs) + pauseMs / 4)
+      if (signal.aborted || flight.ended.aborted) return answer
+    }
+    throw new Error('unreachable code')
+  }
+
+  async function callOnce(tokens: TokenSet, signal: AbortSignal): Promise<Answer> {
+    // Life counts from here: the answer's way back is part of it.
+    const sentAtMs = clock.now()
+    const sentMonotonicMs = clock.monotonic()
+    const context: GrantContext = { fetch: options.fetch, signal, nowMs: () => clock.now() }
+    try {
+      const response = await options.guard(() => grant.renew?.(tokens, context) as Promise<TokenResponse>, signal)
+      return { what: 'renewed', tokens: readTokenResponse(response, sentAtMs, tokens), sentAtMs, sentMonotonicMs }
+    } catch (error) {
+      return judge(error, clock.now(), options.isRefusedByApp)
+    }
+  }
+
+  /** The point of no return: the old refresh token is spent. The new pair is written, or else kept here and said to be unsaved. */
+  async function commit(
+    flight: Flight,
+    base: Held,
+    { tokens, sentAtMs, sentMonotonicMs }: Answer & { what: 'renewed' },
+    announce: Announce,
+  ): Promise<Outcome> {
+    const { attempt: _attempt, refused: _refused, ...kept } = base.record
+    let next: LiveRecord | undefined
+    const make = (): LiveRecord => ({ ...kept, tokens, savedAtMs: sentAtMs, generation: manager.seen + 1 })
+    const update = await store.update(reading => {
+      next = undefined
+      if (flight.ended.aborted) return undefined
+      // Somebody wrote a successor, a sign-out or another sign-in since: that counts, and this pair is dropped (revoking it would kill the successor).
+      if (reading.what === 'value') manager.meet(reading.record, announce)
+      if (manager.held?.record.id !== flight.id || manager.held.record.generation !== base.record.generation) return undefined
+      if (reading.what === 'corrupt') return undefined
+      next = make()
+      return next
+    })
+    if (flight.ended.aborted) {
+      options.revoke(flight.id, tokens)
+      return signedOutFailure()
+    }
+    if (update.what === 'left' && update.reading.what !== 'corrupt') return adopted
+    failures = 0
+    clientErrors = 0
+    retryAtMs = 0
+    const record = next ?? make()
+    const isSaved = update.what === 'written'
+    const life = manager.lifetimeOf(record, sentMonotonicMs)
+    manager.renewed({ record, life, ...(!isSaved && { unsaved: true }) }, announce)
+    options.publish(record)
+    if (!isSaved) {
+      failStorage(update.what === 'failed' ? update.cause : new Error('The stored record is damaged or foreign.'), announce)
+      announce(() => options.reassert())
+    }
+    return { how: 'renewed' }
+  }
+
+  /** A definitive "no", unless somebody holds a newer token: then the "no" was about one that is spent. */
+  async function refuse(flight: Flight, base: Held, cause: unknown, announce: Announce): Promise<Outcome> {
+    for (const isLast of [false, true]) {
+      const reading = await store.read()
+      if (flight.ended.aborted) return signedOutFailure()
+      if (reading.what === 'value') manager.meet(reading.record, announce)
+      if (manager.held?.record.id !== flight.id) return signedOutFailure()
+      if (manager.held.record.generation > base.record.generation) return adopted
+      if (isLast || scope === 'context') break
+      await contexts.ask()
+      await sleep(adoptionWaitMs)
+    }
+    let next: LiveRecord | undefined
+    await store.update(reading => {
+      next = undefined
+      if (flight.ended.aborted || reading.what === 'corrupt') return undefined
+      if (reading.what === 'value') manager.meet(reading.record, announce)
+      const held = manager.held
+      if (held?.record.id !== flight.id || held.record.generation > base.record.generation) return undefined
+      next = withoutRefreshToken(held.record)
+      return next
+    })
+    const held = manager.held
+    if (flight.ended.aborted || held?.record.id !== flight.id) return signedOutFailure()
+    if (held.record.generation > base.record.generation) return adopted
+    const record = next ?? withoutRefreshToken(held.record)
+    manager.note({ record, life: held.life })
+    options.publish(record)
+    const failure: Failure = { ...signedOutFailure('refused'), cause }
+    reportFailure(failure, announce)
+    if (manager.remainingMs() <= 0) manager.end('refused', announce)
+    return failure
+  }
+
+  function withoutRefreshToken(record: LiveRecord): LiveRecord {
+    const { attempt: _attempt, ...kept } = record
+    const { refreshToken: _dead, ...tokens } = record.tokens
+    return { ...kept, tokens, generation: manager.seen + 1, refused: true }
+  }
+
+  // --- failure and its memory
+
+  const lockTimeout: Failure = {
+    code: 'lock_timeout',
+    message: 'Another context holds the renewal lock and did not finish in time. Try again.',
+  }
+
+  function reportFailure(failure: Failure, announce: Announce): void {
+    if (emitter.has('renewal-failed')) announce(() => emitter.emit('renewal-failed', { error: toError(failure) }))
+  }
+
+  function failStorage(cause: unknown, announce: Announce): Failure {
+    const failure = options.storageFailure(cause)
+    announce(() => emitter.emit('storage-failed', { error: toError(failure) }))
+    return failure
+  }
+
+  /** Remembers that the server could not be reached, so that nobody asks again before `retryAtMs`. */
+  function backOff(failure: Failure, isClientError: boolean, announce: Announce): Failure {
+    failures++
+    clientErrors = isClientError ? clientErrors + 1 : 0
+    const pauseMs = jitter(Math.min(firstBackOffMs * 2 ** (failures - 1), longestBackOffMs))
+    retryAtMs = failure.retryAtMs ?? Math.round(clock.now() + pauseMs)
+    // Some servers answer a dead refresh token with an empty 400: nothing is wiped, but the app may want to ask its user.
+    const told: Failure = { ...failure, retryAtMs, ...(clientErrors >= clientErrorsUntilSignIn && { signInRequired: true }) }
+    reportFailure(told, announce)
+    return told
+  }
+
+  /** All contexts share the back-off through the record; failing to write it costs only that. */
+  async function shareBackOff(flight: Flight): Promise<void> {
+    let next: LiveRecord | undefined
+    const update = await store.update(reading => {
+      next = undefined
+      const held = manager.held
+      if (flight.ended.aborted || reading.what !== 'value' || options.isInteractive) return undefined
+      if (held?.record.id !== reading.record.id || held.record.generation !== reading.record.generation) return undefined
+      next = { ...held.record, attempt: { by: options.self, atMs: clock.now(), retryAtMs } }
+      return next
+    })
+    if (update.what === 'written' && next && manager.held?.record.id === flight.id && !flight.ended.aborted) {
+      manager.note({ ...manager.held, record: next })
+    }
+  }
+
+  /** Why nothing is asked now, in the record's or in our own memory; a clock that was set back does not keep anybody waiting. */
+  function backOffOf({ attempt }: LiveRecord): Failure | undefined {
+    const now = clock.now()
+    const shared = attempt?.retryAtMs && attempt.atMs > wokenAtMs ? attempt.retryAtMs : 0
+    const until = Math.max(shared, retryAtMs)
+    if (until <= now || until > now + longestRetryAfterMs + longestBackOffMs) return undefined
+    return {
+      code: 'unreachable',
+      message: 'The authorization server could not be reached a moment ago. The session is kept; see retryAtMs.',
+      retryAtMs: until,
+      ...(clientErrors >= clientErrorsUntilSignIn && { signInRequired: true }),
+    }
+  }
+
+  return {
+    renew,
+    wake() {
+      failures = 0
+      retryAtMs = 0
+      wokenAtMs = clock.now()
+    },
+  }
+}

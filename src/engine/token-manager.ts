@@ -1,0 +1,282 @@
+import { ageMs, type Clock, createLifetime, type Lifetime, remainingMs } from '../values/clock.ts'
+import { callSafely, type Emitter } from '../values/events.ts'
+import type { Failure, SessionError } from '../values/errors.ts'
+import { type Claims, readClaims } from '../values/jwt.ts'
+import { isTombstone, type LiveRecord, type StoredRecord } from '../values/record.ts'
+import type { TokenSet } from '../values/token-set.ts'
+import type { Home } from './flight.ts'
+
+export type SignedOutReason = 'requested' | 'refused' | 'expired' | 'elsewhere' | 'replaced' | 'storage_corrupt' | 'key_lost'
+
+/** What an app can know of a session. A new object at each change and the same one between: fits `useSyncExternalStore`. */
+export type SessionState =
+  | { readonly status: 'starting'; readonly error?: SessionError }
+  | { readonly status: 'signed-out'; readonly reason?: SignedOutReason }
+  | { readonly status: 'signed-in'; readonly expiresAtMs?: number; readonly scope?: string; readonly claims?: Claims }
+
+/** The events of a session and what each tells. None of them holds a token. */
+export interface SessionEvents {
+  'signed-in': { readonly expiresAtMs?: number }
+  renewed: { readonly how: 'renewed' | 'adopted'; readonly expiresAtMs?: number }
+  'renewal-failed': { readonly error: SessionError }
+  'signed-out': { readonly reason: SignedOutReason }
+  'storage-failed': { readonly error: SessionError }
+  degraded: { readonly what: 'lock' | 'storage' | 'channel' | 'redirects' }
+  'insufficient-scope': StepUpRequest
+  request: RequestReport
+}
+
+/** What a resource server asks for beyond the token it got (RFC 6750 §3.1, RFC 9470 §3). `url` is origin and path. */
+export interface StepUpRequest {
+  readonly url: string
+  readonly scope?: string
+  readonly acrValues?: string
+  /** Seconds. */
+  readonly maxAge?: number
+}
+
+/** One send. `url` is origin and path: a query may hold secrets. */
+export interface RequestReport {
+  readonly method: string
+  readonly url: string
+  /** 1 for the first send of a request. */
+  readonly attempt: number
+  /** Absent where the send itself failed. */
+  readonly status?: number
+  readonly startedAtMs: number
+  readonly durationMs: number
+}
+
+/** The tokens of the sign-in that this context knows, and how long they live. */
+export interface Held {
+  readonly record: LiveRecord
+  readonly life: Lifetime
+  /** The storage does not have them: only this context does. */
+  readonly unsaved?: boolean
+}
+
+/** Runs what an app may listen to; a renewal collects these and runs them once the lock is free. */
+export type Announce = (announcement: () => void) => void
+const atOnce: Announce = announcement => announcement()
+
+/** What meeting a record meant for this context. `undead`: it belongs to a sign-in that is known to have ended. */
+export type Meeting = 'adopted' | 'ended' | 'known' | 'stale' | 'undead'
+
+export interface TokenManager {
+  readonly held: Held | undefined
+  readonly status: SessionState['status']
+  readonly state: SessionState
+  /** Counts what replaces or ends a sign-in; compared after every await. */
+  readonly epoch: number
+  /** The highest generation seen anywhere. */
+  readonly seen: number
+  /** Somebody signed out on purpose: no headless grant may undo it. */
+  readonly isSignedOutOnPurpose: boolean
+  /** Whether a sign-in ended by a sign-out, here or elsewhere: a pair that arrives for it later is revoked. One that was replaced is not. */
+  isSignedOut(id: string): boolean
+  canRenew(tokens: TokenSet): boolean
+  remainingMs(): number
+  ageMs(): number
+  /** Order: a record from the storage or another context is compared with what is held, and adopted if it is newer. */
+  meet(record: StoredRecord, announce?: Announce): Meeting
+  /** A record that a sign-in or sign-out of this context takes the place of: its generation counts, its sign-in is over. */
+  supersede(record: StoredRecord, isSignOut?: boolean): void
+  /** A sign-in of this context takes the place of whatever was there. */
+  begin(held: Held): void
+  /** New tokens of the same sign-in. */
+  renewed(held: Held, announce: Announce): void
+  /** The same tokens, with news about their record that no app needs to hear. */
+  note(held: Held): void
+  end(reason: SignedOutReason, announce?: Announce): void
+  /** What the first read found: a live record, nothing (with the reason, if one is known), or that it failed. Not an event, and no new epoch. */
+  start(found: LiveRecord | { reason?: SignedOutReason } | { error: SessionError }, announce: Announce): void
+  lifetimeOf(record: LiveRecord, bornMonotonicMs?: number): Lifetime
+  subscribe(listener: () => void): () => void
+}
+
+interface ManagerOptions {
+  readonly home: Home
+  readonly clock: Clock
+  readonly aheadMs: number
+  readonly emitter: Emitter<SessionEvents>
+  readonly canRenew: (tokens: TokenSet) => boolean
+}
+
+export const signedOutFailure = (reason?: SignedOutReason): Failure => ({
+  code: 'signed_out',
+  message: reason
+    ? `The session has ended (${reason}). Ask the user to sign in again.`
+    : 'Nobody is signed in. Call session.signIn() or session.adopt() first.',
+})
+
+export function createTokenManager({ home, clock, aheadMs, emitter, canRenew }: ManagerOptions): TokenManager {
+  let status: SessionState['status'] = 'starting'
+  let held: Held | undefined
+  let reason: SignedOutReason | undefined
+  let startError: SessionError | undefined
+  let snapshot: SessionState | undefined
+  let epoch = 0
+  let seen = 0
+  let isSignedOutOnPurpose = false
+  // What was held when the session ended here: it must not come back from a storage that still has it.
+  let past: LiveRecord | undefined
+  const ended = new Map<string, 'signed-out' | 'replaced'>()
+  const subscribers = new Set<{ listener: () => void }>()
+
+  function changed(announce: Announce, tell?: () => void): void {
+    snapshot = undefined
+    const before = epoch
+    announce(() => {
+      for (const { listener } of [...subscribers]) callSafely(listener, undefined)
+      // News of a sign-in that was replaced while the lock was being released would only confuse.
+      if (before === epoch) tell?.()
+    })
+  }
+
+  const expiry = () => {
+    const expiresAtMs = held?.record.tokens.expiresAtMs
+    return expiresAtMs === undefined ? {} : { expiresAtMs }
+  }
+
+  function take(next: Held): void {
+    held = next
+    status = 'signed-in'
+    isSignedOutOnPurpose = false
+    seen = Math.max(seen, next.record.generation)
+  }
+
+  /** The sign-in is over: whoever waits for its renewal learns it now. */
+  function leave(why: SignedOutReason): void {
+    epoch++
+    if (!held) return
+    const { id } = held.record
+    past = held.record
+    if (why === 'replaced') ended.set(id, 'replaced')
+    if (why === 'requested' || why === 'elsewhere') ended.set(id, 'signed-out')
+    held = undefined
+    if (home.flight?.id === id) home.flight.end(signedOutFailure(why))
+  }
+
+  function begin(next: Held, announce: Announce = atOnce): void {
+    const replaces = !!held
+    leave('replaced')
+    take(next)
+    if (replaces) announce(() => emitter.emit('signed-out', { reason: 'replaced' }))
+    changed(announce, () => emitter.emit('signed-in', expiry()))
+  }
+
+  function end(why: SignedOutReason, announce: Announce = atOnce): void {
+    const was = status
+    leave(why)
+    if (why === 'requested' || why === 'elsewhere') isSignedOutOnPurpose = true
+    status = 'signed-out'
+    reason = why
+    changed(announce, was === 'signed-out' ? undefined : () => emitter.emit('signed-out', { reason: why }))
+  }
+
+
+  const lifetimeOf = (record: LiveRecord, bornMonotonicMs?: number) =>
+    createLifetime(record.tokens, record.savedAtMs, bornMonotonicMs, aheadMs)
+
+  function meet(record: StoredRecord, announce: Announce = atOnce): Meeting {
+    const before = seen
+    seen = Math.max(seen, record.generation)
+    if (isTombstone(record)) {
+      ended.set(record.id, 'signed-out')
+      // A signed-out id is absorbing whatever the order; of two sign-ins the higher generation wins.
+      const concerns = !held || held.record.id === record.id || record.generation > held.record.generation
+      if (!concerns) return 'stale'
+      if (held) end('elsewhere', announce)
+      isSignedOutOnPurpose = true
+      return 'ended'
+    }
+    if (ended.has(record.id)) return 'undead'
+    if (held) {
+      const mine = held.record
+      if (record.generation < mine.generation) return 'stale'
+      if (record.generation === mine.generation && record.id === mine.id && isSameTokens(record, mine)) {
+        held = { record, life: held.life }
+        return 'known'
+      }
+    } else if (record.generation < before || (past?.id === record.id && record.generation <= past.generation)) {
+      return 'stale'
+    }
+    const next: Held = { record, life: lifetimeOf(record) }
+    if (held?.record.id === record.id) renewed(next, announce, 'adopted')
+    else begin(next, announce)
+    return 'adopted'
+  }
+
+  function renewed(next: Held, announce: Announce, how: 'renewed' | 'adopted' = 'renewed'): void {
+    take(next)
+    changed(announce, () => emitter.emit('renewed', { how, ...expiry() }))
+  }
+
+  return {
+    get held() {
+      return held
+    },
+    get status() {
+      return status
+    },
+    get epoch() {
+      return epoch
+    },
+    get seen() {
+      return seen
+    },
+    get isSignedOutOnPurpose() {
+      return isSignedOutOnPurpose
+    },
+    isSignedOut: id => ended.get(id) === 'signed-out',
+    get state() {
+      snapshot ??= describe()
+      return snapshot
+    },
+    canRenew,
+    remainingMs: () => (held ? remainingMs(held.life, clock) : 0),
+    ageMs: () => (held ? ageMs(held.life, clock) : 0),
+    meet,
+    supersede(record, isSignOut) {
+      seen = Math.max(seen, record.generation)
+      if (record.id !== held?.record.id && !ended.has(record.id)) {
+        ended.set(record.id, isSignOut || isTombstone(record) ? 'signed-out' : 'replaced')
+      }
+    },
+    begin,
+    renewed,
+    note(next) {
+      held = next
+      seen = Math.max(seen, next.record.generation)
+    },
+    end,
+    start(found, announce) {
+      if ('tokens' in found) take({ record: found, life: lifetimeOf(found) })
+      else if ('error' in found) startError = found.error
+      else {
+        status = 'signed-out'
+        reason = found.reason
+      }
+      changed(announce)
+    },
+    lifetimeOf,
+    subscribe(listener) {
+      const entry = { listener }
+      subscribers.add(entry)
+      return () => void subscribers.delete(entry)
+    },
+  }
+
+  function describe(): SessionState {
+    if (status === 'signed-in' && held) {
+      const { scope, idToken, accessToken } = held.record.tokens
+      const claims = readClaims(idToken) ?? readClaims(accessToken)
+      return { status, ...expiry(), ...(scope && { scope }), ...(claims && { claims }) }
+    }
+    if (status === 'starting') return startError ? { status, error: startError } : { status }
+    return reason ? { status: 'signed-out', reason } : { status: 'signed-out' }
+  }
+}
+
+const isSameTokens = (a: LiveRecord, b: LiveRecord) =>
+  a.tokens.accessToken === b.tokens.accessToken && a.tokens.refreshToken === b.tokens.refreshToken

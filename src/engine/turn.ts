@@ -1,0 +1,80 @@
+import type { Grip, Lock } from '../ports/lock.ts'
+import { startTimer } from '../values/timers.ts'
+
+/** How waiting for a lock ended. `done`: the body ran to its end, the lock is free again. */
+export type Turn = 'done' | 'left' | 'timeout'
+
+interface TurnOptions {
+  readonly timeoutMs: number
+  /** Aborts when the turn is not needed any more: whoever waits leaves the queue. A body that runs is not disturbed. */
+  readonly leave: AbortSignal
+  readonly steal?: boolean
+}
+
+export type TakeTurn = (name: string, options: TurnOptions, body: (grip: Grip | undefined) => Promise<void>) => Promise<Turn>
+
+const longestReleaseMs = 1000
+
+// A sandboxed frame, a document that is gone, a lock that is none: it will not work later either.
+const hopeless = ['SecurityError', 'NotSupportedError', 'InvalidStateError', 'TypeError']
+
+/**
+ * Runs a body under a lock after a bounded wait. It never rejects and never hangs before the body runs, whatever the lock does.
+ * A lock that can never work here counts as none: `fallback` takes over for good and `onHopeless` is told once.
+ */
+export function createTurns(lock: Lock, fallback: Lock, onHopeless: () => void): TakeTurn {
+  let current = lock
+
+  const take: TakeTurn = (name, options, body) =>
+    new Promise(resolve => {
+      let state: 'waiting' | 'running' | 'over' = 'waiting'
+      const waiting = new AbortController()
+      const stopTimer = startTimer(() => giveUp('timeout'), options.timeoutMs)
+      const leave = () => giveUp('left')
+
+      const end = (turn: Turn | Promise<Turn>) => {
+        state = 'over'
+        stopTimer()
+        options.leave.removeEventListener('abort', leave)
+        resolve(turn)
+      }
+      const giveUp = (why: Turn) => {
+        if (state !== 'waiting') return
+        end(why)
+        waiting.abort()
+      }
+      options.leave.addEventListener('abort', leave)
+      if (options.leave.aborted) return leave()
+
+      const callback = async (grip?: Grip | null) => {
+        // Called after we gave up: take nothing, keep nobody waiting.
+        if (state !== 'waiting') return
+        state = 'running'
+        stopTimer()
+        options.leave.removeEventListener('abort', leave)
+        await body(typeof grip === 'object' && grip ? grip : undefined)
+        // The lock is free once its request settles; one that forgets to is not waited for.
+        startTimer(() => end('done'), longestReleaseMs)
+      }
+      const refusedOrOver = (error?: unknown) => {
+        if (state === 'running') return end('done')
+        if (state !== 'waiting') return
+        const none = error === undefined || hopeless.includes((error as Error | null)?.name ?? '')
+        if (!none || current === fallback) return giveUp('timeout')
+        if (current === lock) onHopeless()
+        current = fallback
+        end(take(name, options, body))
+      }
+      try {
+        // The Web Locks API refuses a signal together with steal.
+        const how = options.steal ? { steal: true } : { signal: waiting.signal }
+        Promise.resolve(current.request(name, how, callback)).then(
+          () => refusedOrOver(),
+          error => refusedOrOver(error ?? new Error()),
+        )
+      } catch (error) {
+        refusedOrOver(error ?? new Error())
+      }
+    })
+  return take
+}

@@ -1,0 +1,72 @@
+import { type Failure, isRefused, isSessionError } from '../values/errors.ts'
+
+/** What a grant's failure means for the session. */
+export type Verdict =
+  /** A definitive answer about the refresh token. */
+  | { readonly what: 'refused'; readonly cause: unknown }
+  /** Everything else: the session is kept. */
+  | { readonly what: 'unreachable'; readonly failure: Failure; readonly isClientError: boolean }
+
+/** What Latchkey reads of a grant's error: all of it optional. */
+interface GrantError {
+  readonly status?: unknown
+  readonly retryAfter?: unknown
+}
+
+const longestRetryAfterMs = 3_600_000
+
+/**
+ * Judges what `grant.renew` threw. Only OAuth's `invalid_grant` (RFC 6749 §5.2), `refused()` and the app's own predicate end a session;
+ * network trouble, 5xx, 429, HTML, proxies, a bare 401 and `invalid_client` in the middle of a deploy do not.
+ */
+export async function judge(
+  error: unknown,
+  nowMs: number,
+  isRefusedByApp: ((error: unknown) => boolean) | undefined,
+): Promise<Verdict> {
+  if (isRefused(error) || isRefusedByApp?.(error) === true || (await isInvalidGrant(error))) {
+    return { what: 'refused', cause: error }
+  }
+  const { status, retryAfter } = describe(error)
+  const retryAtMs = retryAfterMs(retryAfter, nowMs)
+  const isInvalid = isSessionError(error) && error.code === 'invalid_token_response'
+  return {
+    what: 'unreachable',
+    isClientError: status >= 400 && status < 500,
+    failure: {
+      code: isInvalid ? 'invalid_token_response' : 'unreachable',
+      message: isInvalid
+        ? error.message
+        : `The token could not be renewed${status ? ` (HTTP ${status})` : ''}. The session is kept; try again later.`,
+      cause: error,
+      ...(retryAtMs && { retryAtMs }),
+    },
+  }
+}
+
+/** A custom grant may throw the `Response` that it got. Its body may have been read already. */
+async function isInvalidGrant(error: unknown): Promise<boolean> {
+  if (!isResponse(error) || error.status < 400 || error.status > 499) return false
+  try {
+    return ((await error.clone().json()) as { error?: unknown } | null)?.error === 'invalid_grant'
+  } catch {
+    return false
+  }
+}
+
+const isResponse = (value: unknown): value is Response =>
+  typeof (value as Response | undefined)?.status === 'number' && typeof (value as Response).headers?.get === 'function'
+
+function describe(error: unknown): { status: number; retryAfter: unknown } {
+  if (isResponse(error)) return { status: error.status, retryAfter: error.headers.get('retry-after') }
+  const { status, retryAfter } = (error ?? {}) as GrantError
+  return { status: typeof status === 'number' ? status : 0, retryAfter }
+}
+
+/** Epoch milliseconds of a Retry-After value, in seconds or as a date (RFC 9110 §10.2.3), at most an hour ahead. */
+function retryAfterMs(value: unknown, nowMs: number): number | undefined {
+  if (typeof value !== 'string' || !value) return undefined
+  const seconds = Number(value)
+  const atMs = Number.isNaN(seconds) ? Date.parse(value) : nowMs + seconds * 1000
+  return atMs > nowMs ? Math.min(atMs, nowMs + longestRetryAfterMs) : undefined
+}

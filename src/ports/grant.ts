@@ -1,0 +1,29 @@
+import type { TokenResponse, TokenSet } from '../values/token-set.ts'
+import type { Attach } from './attach.ts'
+
+/** What a grant gets to do its work. */
+export interface GrantContext {
+  /** The raw fetch: it attaches nothing and never re-enters the session. */
+  readonly fetch: typeof fetch
+  /** Aborts when the session's own time is up. Never a caller's signal: a renewal is nobody's alone. */
+  readonly signal: AbortSignal
+  /** Epoch milliseconds of the session's clock. */
+  nowMs(): number
+  readonly attach?: Attach | undefined
+}
+
+/** How tokens are obtained, renewed and revoked. Every method resolves with the wire shape of RFC 6749 §5.1. */
+export interface Grant<SignIn = never> {
+  /** Stands in the record: what one grant stored, another never spends. */
+  readonly name?: string | undefined
+  signIn?(input: SignIn, context: GrantContext): Promise<TokenResponse>
+  renew?(tokens: TokenSet, context: GrantContext): Promise<TokenResponse>
+  revoke?(tokens: TokenSet, context: GrantContext): Promise<void>
+  /** Whether `renew` has what it needs. @default true */
+  canRenew?(tokens: TokenSet): boolean
+  /** `signIn` needs no human: the session calls it by itself at the first call, or at the start. Never after a signOut. */
+  readonly headless?: boolean | 'at-start' | undefined
+}
+
+/** A custom grant in one function: renews, and says "refused" by throwing `refused(cause)` or the `Response` it got. */
+export type GrantFunction = (tokens: TokenSet, context: GrantContext) => Promise<TokenResponse>
