@@ -62,7 +62,8 @@ export function createAccess(options: AccessOptions): Access {
     const begun = manager.held?.record.id
     await abortable(settle(), signal)
     if (manager.status === 'starting') throw startError()
-    const isReplaced = begun === undefined ? status === 'starting' && manager.epoch !== epoch : manager.held?.record.id !== begun
+    const isReplaced =
+      begun === undefined ? status === 'starting' && manager.epoch !== epoch : manager.held?.record.id !== begun
     if (isReplaced) throw toError(signedOutFailure(reasonOf()))
     if (!manager.held && signInHeadless && !manager.isSignedOutOnPurpose) {
       const outcome = await abortable(signInHeadless(), signal)
@@ -82,7 +83,8 @@ export function createAccess(options: AccessOptions): Access {
     }
     const outcome = await abortable(renewal.renew(held.record.tokens.accessToken, remaining <= 0), signal)
     const now = manager.held
-    if (!now || now.record.id !== held.record.id) throw toError(isFailure(outcome) && outcome.code === 'signed_out' ? outcome : signedOutFailure(reasonOf()))
+    if (!now || now.record.id !== held.record.id)
+      throw toError(isFailure(outcome) && outcome.code === 'signed_out' ? outcome : signedOutFailure(reasonOf()))
     // A token that arrived expired still serves those who waited for it.
     if (!isFailure(outcome) || manager.remainingMs() > 0) return now
     throw toError(outcome)
@@ -104,7 +106,11 @@ export function createAccess(options: AccessOptions): Access {
   function startError(): SessionError {
     const { state } = manager
     const { cause } = (state.status === 'starting' && state.error) || {}
-    return new SessionError('storage_unavailable', 'The storage can not be read now. Nothing is lost; the next call tries again.', { cause })
+    return new SessionError(
+      'storage_unavailable',
+      'The storage can not be read now. Nothing is lost; the next call tries again.',
+      { cause },
+    )
   }
 
   const reasonOf = () => (manager.state.status === 'signed-out' ? manager.state.reason : undefined)
@@ -130,4 +136,3 @@ export function abortable<T>(work: Promise<T>, signal: AbortSignal | null | unde
     work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
   })
 }
-

@@ -1,5 +1,5 @@
-import type { StoredRecord } from '../values/record.ts'
 import type { Failure } from '../values/errors.ts'
+import type { StoredRecord } from '../values/record.ts'
 
 /** What a renewal brought, the same for everybody who waited. Never a rejection: each waiter makes an error of its own. */
 export type Outcome = { readonly how: 'renewed' | 'adopted' } | Failure

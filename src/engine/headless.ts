@@ -85,7 +85,8 @@ export function createHeadlessSignIn(options: HeadlessOptions): () => Promise<Ou
     const options_ = { timeoutMs: options.lockTimeoutMs, leave: flight.ended }
     void (async () => {
       const turn = options.lockName ? await options.takeTurn(options.lockName, options_, run) : await run()
-      if (turn === 'timeout') flight.settle({ code: 'lock_timeout', message: 'Another context is signing in and did not finish in time.' })
+      if (turn === 'timeout')
+        flight.settle({ code: 'lock_timeout', message: 'Another context is signing in and did not finish in time.' })
       flight.land()
     })()
     return flight.outcome

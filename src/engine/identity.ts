@@ -149,7 +149,12 @@ export function createIdentity(options: IdentityOptions): Identity {
       store.update(reading => {
         next = undefined
         const stored = reading.what === 'value' ? reading.record : undefined
-        if (manager.epoch !== epoch || reading.what === 'corrupt' || (stored && isTombstone(stored) && stored.id === last?.id)) return undefined
+        if (
+          manager.epoch !== epoch ||
+          reading.what === 'corrupt' ||
+          (stored && isTombstone(stored) && stored.id === last?.id)
+        )
+          return undefined
         if (stored && !isTombstone(stored) && stored.generation >= (last?.generation ?? 0)) {
           tokens = stored.tokens
           endedId = stored.id
@@ -161,7 +166,8 @@ export function createIdentity(options: IdentityOptions): Identity {
       }),
       (update): MaybePromise<TokenSet | undefined> => {
         if (manager.epoch === epoch) {
-          const tombstone = next ?? (last && { v: 1 as const, id: last.id, generation: manager.seen + 1, signedOut: true as const })
+          const tombstone =
+            next ?? (last && { v: 1 as const, id: last.id, generation: manager.seen + 1, signedOut: true as const })
           if (tombstone) {
             manager.supersede(tombstone)
             written(update, tombstone)

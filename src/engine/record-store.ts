@@ -69,7 +69,11 @@ export function createRecordStore({ storage, key, timeoutMs, isOwn }: StoreOptio
       (cause as { code?: unknown } | undefined)?.code === 'storage_corrupt' ? { what: 'corrupt' } : unavailable(cause)
     try {
       const value = operation()
-      return isThenable(value) ? Promise.resolve(value as PromiseLike<T>).then(then).catch(failed) : then(value as T)
+      return isThenable(value)
+        ? Promise.resolve(value as PromiseLike<T>)
+            .then(then)
+            .catch(failed)
+        : then(value as T)
     } catch (cause) {
       return failed(cause)
     }
@@ -105,7 +109,10 @@ export function createRecordStore({ storage, key, timeoutMs, isOwn }: StoreOptio
     if (storage.readOnly === true) return { cause: new Error('The storage is read-only.') }
     const run = () => {
       try {
-        const done = typeof storage.replaceItem === 'function' ? storage.replaceItem(key, expected, text) : storage.setItem(key, text)
+        const done =
+          typeof storage.replaceItem === 'function'
+            ? storage.replaceItem(key, expected, text)
+            : storage.setItem(key, text)
         return isThenable(done) ? Promise.resolve(done).then(settle, failed) : settle(done)
       } catch (cause) {
         return failed(cause)
@@ -126,7 +133,9 @@ export function createRecordStore({ storage, key, timeoutMs, isOwn }: StoreOptio
       if (writing === mine) writing = undefined
     })
     writing = mine
-    return within(mine, timeoutMs, () => ({ cause: new Error(`The storage did not save within ${timeoutMs} ms.`) })) as Promise<'written'>
+    return within(mine, timeoutMs, () => ({
+      cause: new Error(`The storage did not save within ${timeoutMs} ms.`),
+    })) as Promise<'written'>
   }
 
   function remove(): MaybePromise<void> {

@@ -1,5 +1,5 @@
-import type { Grip } from '../ports/lock.ts'
 import type { Grant, GrantContext } from '../ports/grant.ts'
+import type { Grip } from '../ports/lock.ts'
 import type { Clock } from '../values/clock.ts'
 import { type Failure, toError } from '../values/errors.ts'
 import type { Emitter } from '../values/events.ts'
@@ -141,9 +141,12 @@ export function createRenewal(options: RenewalOptions): Renewal {
   }
 
   const isServed = (flight: Flight, rejected: string) =>
-    manager.held?.record.id === flight.id && manager.held.record.tokens.accessToken !== rejected && manager.remainingMs() > 0
+    manager.held?.record.id === flight.id &&
+    manager.held.record.tokens.accessToken !== rejected &&
+    manager.remainingMs() > 0
 
-  const adoptedOr = (flight: Flight, rejected: string, failure: Failure) => (isServed(flight, rejected) ? adopted : failure)
+  const adoptedOr = (flight: Flight, rejected: string, failure: Failure) =>
+    isServed(flight, rejected) ? adopted : failure
 
   /** The lock was not had in time: read once more. Only a holder that gives no sign of life is passed over, and only when the token is dead. */
   async function mayTakeOver(flight: Flight, rejected: string): Promise<boolean> {
@@ -156,14 +159,24 @@ export function createRenewal(options: RenewalOptions): Renewal {
     return !attempt || clock.now() - attempt.atMs > numbers.timeoutMs
   }
 
-  async function underLock(flight: Flight, rejected: string, grip: Grip | undefined, announce: Announce): Promise<void> {
+  async function underLock(
+    flight: Flight,
+    rejected: string,
+    grip: Grip | undefined,
+    announce: Announce,
+  ): Promise<void> {
     const ready = await prepare(flight, rejected, grip, announce)
     if ('record' in ready) await spend(flight, ready, announce)
     else flight.settle(ready)
   }
 
   /** Reads, adopts what is newer, and writes the attempt ahead of the call. Resolves with what may be spent, or with the end of the renewal. */
-  async function prepare(flight: Flight, rejected: string, grip: Grip | undefined, announce: Announce): Promise<Held | Outcome> {
+  async function prepare(
+    flight: Flight,
+    rejected: string,
+    grip: Grip | undefined,
+    announce: Announce,
+  ): Promise<Held | Outcome> {
     if (options.isInteractive) return spendable(flight, rejected, announce)
     if (scope === 'tab' || contexts.isBehind) await contexts.ask()
     let verdict: Held | Outcome = signedOutFailure()
@@ -184,7 +197,8 @@ export function createRenewal(options: RenewalOptions): Renewal {
       return grip?.lost?.aborted ? lockTimeout : spent
     }
     // Never spend what can't be saved, unless nobody else can hold it anyway.
-    const isOnlyHere = scope === 'context' || (held.unsaved && !contexts.hasHandedOver && update.reading.what !== 'unavailable')
+    const isOnlyHere =
+      scope === 'context' || (held.unsaved && !contexts.hasHandedOver && update.reading.what !== 'unavailable')
     if (isOnlyHere && !options.isReadOnly) return held
     return failStorage(update.what === 'failed' ? update.cause : undefined, announce)
   }
@@ -200,7 +214,8 @@ export function createRenewal(options: RenewalOptions): Renewal {
     }
     if (reading.what === 'corrupt') {
       // Nothing in there can be spent, and nothing here may be written over it.
-      if (manager.remainingMs() > 0) return options.storageFailure(new Error('The stored record is damaged or foreign.'))
+      if (manager.remainingMs() > 0)
+        return options.storageFailure(new Error('The stored record is damaged or foreign.'))
       manager.end('storage_corrupt', announce)
       return signedOutFailure('storage_corrupt')
     }
@@ -306,7 +321,8 @@ export function createRenewal(options: RenewalOptions): Renewal {
       if (flight.ended.aborted) return undefined
       // Somebody wrote a successor, a sign-out or another sign-in since: that counts, and this pair is dropped (revoking it would kill the successor).
       if (reading.what === 'value') manager.meet(reading.record, announce)
-      if (manager.held?.record.id !== flight.id || manager.held.record.generation !== base.record.generation) return undefined
+      if (manager.held?.record.id !== flight.id || manager.held.record.generation !== base.record.generation)
+        return undefined
       if (reading.what === 'corrupt') return undefined
       next = make()
       return next
@@ -325,7 +341,10 @@ export function createRenewal(options: RenewalOptions): Renewal {
     manager.renewed({ record, life, ...(!isSaved && { unsaved: true }) }, announce)
     options.publish(record)
     if (!isSaved) {
-      failStorage(update.what === 'failed' ? update.cause : new Error('The stored record is damaged or foreign.'), announce)
+      failStorage(
+        update.what === 'failed' ? update.cause : new Error('The stored record is damaged or foreign.'),
+        announce,
+      )
       announce(() => options.reassert())
     }
     return { how: 'renewed' }
@@ -395,7 +414,11 @@ export function createRenewal(options: RenewalOptions): Renewal {
     const pauseMs = jitter(Math.min(firstBackOffMs * 2 ** (failures - 1), longestBackOffMs))
     retryAtMs = failure.retryAtMs ?? Math.round(clock.now() + pauseMs)
     // Some servers answer a dead refresh token with an empty 400: nothing is wiped, but the app may want to ask its user.
-    const told: Failure = { ...failure, retryAtMs, ...(clientErrors >= clientErrorsUntilSignIn && { signInRequired: true }) }
+    const told: Failure = {
+      ...failure,
+      retryAtMs,
+      ...(clientErrors >= clientErrorsUntilSignIn && { signInRequired: true }),
+    }
     reportFailure(told, announce)
     return told
   }
@@ -407,7 +430,8 @@ export function createRenewal(options: RenewalOptions): Renewal {
       next = undefined
       const held = manager.held
       if (flight.ended.aborted || reading.what !== 'value' || options.isInteractive) return undefined
-      if (held?.record.id !== reading.record.id || held.record.generation !== reading.record.generation) return undefined
+      if (held?.record.id !== reading.record.id || held.record.generation !== reading.record.generation)
+        return undefined
       next = { ...held.record, attempt: { by: options.self, atMs: clock.now(), retryAtMs } }
       return next
     })

@@ -1,12 +1,19 @@
 import { ageMs, type Clock, createLifetime, type Lifetime, remainingMs } from '../values/clock.ts'
-import { callSafely, type Emitter } from '../values/events.ts'
 import type { Failure, SessionError } from '../values/errors.ts'
+import { callSafely, type Emitter } from '../values/events.ts'
 import { type Claims, readClaims } from '../values/jwt.ts'
 import { isTombstone, type LiveRecord, type StoredRecord } from '../values/record.ts'
 import type { TokenSet } from '../values/token-set.ts'
 import type { Home } from './flight.ts'
 
-export type SignedOutReason = 'requested' | 'refused' | 'expired' | 'elsewhere' | 'replaced' | 'storage_corrupt' | 'key_lost'
+export type SignedOutReason =
+  | 'requested'
+  | 'refused'
+  | 'expired'
+  | 'elsewhere'
+  | 'replaced'
+  | 'storage_corrupt'
+  | 'key_lost'
 
 /** What an app can know of a session. A new object at each change and the same one between: fits `useSyncExternalStore`. */
 export type SessionState =
@@ -173,7 +180,6 @@ export function createTokenManager({ home, clock, aheadMs, emitter, canRenew }: 
     reason = why
     changed(announce, was === 'signed-out' ? undefined : () => emitter.emit('signed-out', { reason: why }))
   }
-
 
   const lifetimeOf = (record: LiveRecord, bornMonotonicMs?: number) =>
     createLifetime(record.tokens, record.savedAtMs, bornMonotonicMs, aheadMs)

@@ -11,7 +11,11 @@ interface TurnOptions {
   readonly steal?: boolean
 }
 
-export type TakeTurn = (name: string, options: TurnOptions, body: (grip: Grip | undefined) => Promise<void>) => Promise<Turn>
+export type TakeTurn = (
+  name: string,
+  options: TurnOptions,
+  body: (grip: Grip | undefined) => Promise<void>,
+) => Promise<Turn>
 
 const longestReleaseMs = 1000
 

@@ -7,7 +7,8 @@ const anchors = new WeakMap<TokenStorage, () => object>()
 export const anchorOf = (storage: TokenStorage): object => anchors.get(storage)?.() ?? storage
 
 /** Whether a value is a platform's `Storage`. Its own properties are never read: `localStorage.lock` may be a string somebody stored. */
-export const isWebStorage = (value: unknown): value is Storage => Object.prototype.toString.call(value) === '[object Storage]'
+export const isWebStorage = (value: unknown): value is Storage =>
+  Object.prototype.toString.call(value) === '[object Storage]'
 
 /**
  * Web Storage: `'session'` lives as long as the tab and is copied to its clones, `'local'` is shared by all tabs of the origin.
@@ -22,7 +23,8 @@ export function webStorage(kind: 'session' | 'local' | Storage): TokenStorage {
   function resolve() {
     if (resolved) return resolved
     try {
-      const items = typeof kind === 'string' ? (kind === 'local' ? globalThis.localStorage : globalThis.sessionStorage) : kind
+      const items =
+        typeof kind === 'string' ? (kind === 'local' ? globalThis.localStorage : globalThis.sessionStorage) : kind
       if (typeof document === 'object' && items) {
         items.getItem('latchkey')
         resolved = { items, isShared: kind === 'local' || items === safeLocal(), isFallback: false }

@@ -11,7 +11,10 @@ export interface Outgoing {
   /** Whether the caller set this header. */
   has(header: string): boolean
   /** What to call fetch with, with these headers added. Each call gives fresh arguments. */
-  arguments(headers: Readonly<Record<string, string>>, redirect?: RequestRedirect): [input: string | Request, init?: RequestInit]
+  arguments(
+    headers: Readonly<Record<string, string>>,
+    redirect?: RequestRedirect,
+  ): [input: string | Request, init?: RequestInit]
   /** The answer is final: what was kept for a second send is let go. */
   release(): void
 }
@@ -59,7 +62,10 @@ function takeUrl(url: string, given: RequestInit | undefined): Outgoing {
     isUntouchable: init.mode === 'no-cors' || hasHeader(own, 'authorization'),
     redirect: init.redirect,
     has: name => hasHeader(own, name),
-    arguments: (headers, redirect) => [url, { ...init, headers: withHeaders(own, headers), ...(redirect && { redirect }) }],
+    arguments: (headers, redirect) => [
+      url,
+      { ...init, headers: withHeaders(own, headers), ...(redirect && { redirect }) },
+    ],
     release: () => undefined,
   }
 }
@@ -125,7 +131,8 @@ const isHeaders = (headers: object): headers is Headers =>
 function copyHeaders(headers: RequestInit['headers']): OwnHeaders {
   if (!headers) return {}
   if (isHeaders(headers)) return new (headers.constructor as typeof Headers)(headers)
-  if (Symbol.iterator in headers) return Array.from(headers as Iterable<[string, string]>, pair => [...pair] as [string, string])
+  if (Symbol.iterator in headers)
+    return Array.from(headers as Iterable<[string, string]>, pair => [...pair] as [string, string])
   return { ...(headers as Record<string, string>) }
 }
 

@@ -1,0 +1,259 @@
+import type { Attach } from '../ports/attach.ts'
+import { isTokenRejected, tokenChallenge } from '../values/challenge.ts'
+import type { Clock } from '../values/clock.ts'
+import { isSessionError, SessionError, toError } from '../values/errors.ts'
+import type { Emitter } from '../values/events.ts'
+import { isThenable } from '../values/maybe-promise.ts'
+import { type Outgoing, takeOver } from '../values/outgoing.ts'
+import type { ResourceMatcher } from '../values/resources.ts'
+import type { Access } from './access.ts'
+import { isFailure } from './flight.ts'
+import {
+  type Held,
+  type SessionEvents,
+  type StepUpRequest,
+  signedOutFailure,
+  type TokenManager,
+} from './token-manager.ts'
+
+/** Whether an answer means that the token is no good. Bodies are read from a clone only. */
+export type IsAuthFailure = (
+  response: Response,
+  request: { readonly method: string; readonly url: string },
+) => boolean | Promise<boolean>
+
+interface AuthFetchOptions {
+  readonly fetch: typeof fetch
+  readonly isResource: ResourceMatcher
+  readonly attach: Attach
+  readonly access: Access
+  readonly manager: TokenManager
+  readonly clock: Clock
+  readonly emitter: Emitter<SessionEvents>
+  readonly minIntervalMs: number
+  readonly isAuthFailure: IsAuthFailure | undefined
+  readonly onStepUp: ((request: StepUpRequest) => boolean | Promise<boolean>) | undefined
+  readonly whenSignedOut: 'reject' | 'send-anonymously'
+  readonly redirects: 'safe' | 'platform'
+  readonly assertUsable: (signal: AbortSignal | null | undefined) => void
+}
+
+const smallBodyBytes = 16_384
+
+/**
+ * The fetch contract: attach, send, and where the server refuses the token, replace it and send once more.
+ * A request belongs to the sign-in it was first sent under and is never sent for another.
+ */
+export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
+  const { fetch: raw, isResource, attach, access, manager, emitter } = options
+  const isRejected = options.isAuthFailure ?? isTokenRejected
+
+  return function sessionFetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
+    const url = typeof input === 'string' ? input : ((input as URL).href ?? (input as Request).url)
+    let request: Outgoing
+    try {
+      if (typeof url !== 'string' || !isResource(url)) return raw(input, init)
+      request = takeOver(input, init)
+    } catch (error) {
+      // What the platform can't parse is the platform's to refuse; what Latchkey refuses says why.
+      return isSessionError(error) ? Promise.reject(error) : raw(input, init)
+    }
+    if (request.isUntouchable || request.signal?.aborted) return raw(input, init)
+    try {
+      options.assertUsable(request.signal)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    const held = access.peek(request.isOneShot)
+    return held ? send(request, held, 1) : begin(request)
+  } as typeof fetch
+
+  /** Waits for a token, then sends. */
+  async function begin(request: Outgoing): Promise<Response> {
+    let held: Held
+    try {
+      held = await access.get(request)
+    } catch (error) {
+      const isOut = isSessionError(error) && error.code === 'signed_out'
+      if (isOut && options.whenSignedOut === 'send-anonymously') return raw(...request.arguments({}))
+      request.release()
+      throw error
+    }
+    return send(request, held, 1)
+  }
+
+  function send(request: Outgoing, held: Held, attempt: number): Promise<Response> {
+    let headers: Record<string, string> | Promise<Record<string, string>>
+    try {
+      headers = attach(request, held.record.tokens)
+    } catch (error) {
+      return Promise.reject(error)
+    }
+    if (!isThenable(headers)) return dispatch(request, held, attempt, headers)
+    return headers.then(value => {
+      if (manager.held?.record.id !== held.record.id) throw toError(signedOutFailure('replaced'))
+      return dispatch(request, held, attempt, value)
+    })
+  }
+
+  function dispatch(
+    request: Outgoing,
+    held: Held,
+    attempt: number,
+    headers: Record<string, string>,
+  ): Promise<Response> {
+    const names = Object.keys(headers)
+    // The caller's own credential wins, and its 401 is the caller's.
+    if (names.some(request.has)) return raw(...request.arguments({}))
+    const isForeign = names.some(name => name.toLowerCase() !== 'authorization')
+    const sent =
+      isForeign && options.redirects === 'safe' ? sendGuarded(request, headers) : raw(...request.arguments(headers))
+    const reported = emitter.has('request') ? report(request, attempt, sent) : sent
+    return reported.then(response => judge(request, held, attempt, response))
+  }
+
+  /** Platforms drop `Authorization` across origins and nothing else: a credential of another name never follows a redirect unseen. */
+  async function sendGuarded(request: Outgoing, headers: Record<string, string>): Promise<Response> {
+    if (request.redirect === 'manual' || request.redirect === 'error') return raw(...request.arguments(headers))
+    const response = await raw(...request.arguments(headers, 'manual'))
+    const isRedirect =
+      response.type === 'opaqueredirect' ||
+      (response.status >= 300 && response.status < 400 && response.headers.has('location'))
+    if (!isRedirect) return response
+    discard(response)
+    throw new SessionError(
+      'redirect_refused',
+      `${request.method} ${originAndPath(request.url)} redirects, and its credential would go along to wherever that leads. Call the final URL, or set redirects: 'platform'.`,
+    )
+  }
+
+  function judge(request: Outgoing, held: Held, attempt: number, response: Response): Response | Promise<Response> {
+    // The common case: nothing to decide.
+    if (response.status < 400 && !options.isAuthFailure && !attach.retry) {
+      request.release()
+      return response
+    }
+    return decide(request, held, attempt, response)
+  }
+
+  async function decide(request: Outgoing, held: Held, attempt: number, response: Response): Promise<Response> {
+    if (attempt === 1 && !request.isOneShot && (await attach.retry?.(response, request))) {
+      discard(response)
+      return send(request, held, 1.5)
+    }
+    if (await isSteppedUp(request, response)) {
+      discard(response)
+      return send(request, manager.held ?? held, 2)
+    }
+    if (attempt < 2 && (await isAuthFailure(request, response))) return replace(request, held, response)
+    request.release()
+    return response
+  }
+
+  async function isAuthFailure(request: Outgoing, response: Response): Promise<boolean> {
+    try {
+      return await isRejected(response, request)
+    } catch {
+      return false
+    }
+  }
+
+  /** The server refused the token: send again with another, or say why there is none. */
+  async function replace(request: Outgoing, held: Held, response: Response): Promise<Response> {
+    const { id, tokens } = held.record
+    const current = manager.held
+    if (current?.record.id !== id) return giveUp(request, response)
+    const isStale = current.record.tokens.accessToken !== tokens.accessToken
+    if (!isStale || manager.remainingMs() <= 0) {
+      if (!isStale && current.record.refused) {
+        manager.end('refused')
+        return giveUp(request, response)
+      }
+      const isYoung = manager.remainingMs() > 0 && manager.ageMs() < options.minIntervalMs
+      if (isYoung || !manager.canRenew(current.record.tokens)) {
+        request.release()
+        return response
+      }
+      // A stream can't be sent again: the answer is the answer, and the next call has a new token.
+      const outcome = access.replace(current, request.signal)
+      if (request.isOneShot) {
+        outcome.catch(() => undefined)
+        return response
+      }
+      const result = await outcome
+      if (manager.held?.record.id !== id) return giveUp(request, response)
+      if (isFailure(result)) {
+        if (manager.held.record.refused) manager.end('refused')
+        request.release()
+        throw toError(result, response)
+      }
+    } else if (request.isOneShot) return response
+    const next = manager.held
+    if (next?.record.id !== id) return giveUp(request, response)
+    discard(response)
+    return send(request, next, 2)
+  }
+
+  function giveUp(request: Outgoing, response: Response): Response {
+    request.release()
+    const { state } = manager
+    throw toError(signedOutFailure(state.status === 'signed-out' ? state.reason : 'replaced'), response)
+  }
+
+  /** 403 `insufficient_scope` (RFC 6750 §3.1) and 401 `insufficient_user_authentication` (RFC 9470): told, and sent again once the app has stepped up. */
+  async function isSteppedUp(request: Outgoing, response: Response): Promise<boolean> {
+    if (response.status !== 403 && response.status !== 401) return false
+    const challenge = tokenChallenge(response)
+    if (challenge?.error !== 'insufficient_scope' && challenge?.error !== 'insufficient_user_authentication')
+      return false
+    const maxAge = Number(challenge.max_age ?? Number.NaN)
+    const payload: StepUpRequest = {
+      url: originAndPath(request.url),
+      ...(challenge.scope && { scope: challenge.scope }),
+      ...(challenge.acr_values && { acrValues: challenge.acr_values }),
+      ...(maxAge >= 0 && { maxAge }),
+    }
+    emitter.emit('insufficient-scope', payload)
+    if (request.isOneShot || steppedUp.has(request)) return false
+    steppedUp.add(request)
+    return (await options.onStepUp?.(payload)) === true
+  }
+
+  function report(request: Outgoing, attempt: number, sent: Promise<Response>): Promise<Response> {
+    const startedAtMs = options.clock.now()
+    const started = options.clock.monotonic()
+    const tell = (status?: number) =>
+      emitter.emit('request', {
+        method: request.method,
+        url: originAndPath(request.url),
+        attempt: Math.ceil(attempt),
+        startedAtMs,
+        durationMs: options.clock.monotonic() - started,
+        ...(status !== undefined && { status }),
+      })
+    return sent.then(
+      response => {
+        tell(response.status)
+        return response
+      },
+      error => {
+        tell()
+        throw error
+      },
+    )
+  }
+}
+
+const steppedUp = new WeakSet<Outgoing>()
+
+/** A query may hold secrets. */
+const originAndPath = (url: string) => url.replace(/[?#].*$/, '')
+
+/** A connection is kept by reading what is small and freed by cancelling what is big. */
+function discard(response: Response): void {
+  const { body } = response
+  if (!body) return
+  const length = Number(response.headers.get('content-length') ?? Number.NaN)
+  const done = length <= smallBodyBytes ? response.arrayBuffer() : body.cancel()
+  done.catch(() => undefined)
+}
