@@ -8,7 +8,8 @@ const entries = [
 export default defineConfig({
   entry: Object.fromEntries(entries.map(name => [name, `src/${name}.ts`])),
   format: 'esm',
-  dts: true,
+  // A session has [Symbol.dispose], which the libraries below ESNext don't know: a project with `lib: ["ES2022"]` still compiles.
+  dts: { banner: '/// <reference lib="esnext.disposable" />' },
   target: 'es2020',
   platform: 'neutral',
   // Entries share chunks: one SessionError class and one registry of flights, whichever entries an app imports.
