@@ -179,7 +179,7 @@ export function createRenewal(options: RenewalOptions): Renewal {
   ): Promise<Held | Outcome> {
     if (options.isInteractive) return spendable(flight, rejected, announce)
     if (scope === 'tab' || contexts.isBehind) await contexts.ask()
-    let verdict: Held | Outcome = signedOutFailure()
+    let verdict = spendable(flight, rejected, announce)
     let next: LiveRecord | undefined
     const update = await store.update(reading => {
       next = undefined
@@ -190,7 +190,7 @@ export function createRenewal(options: RenewalOptions): Renewal {
     })
     if (flight.ended.aborted) return signedOutFailure()
     if (!('record' in verdict)) return verdict
-    const held = manager.held ?? (verdict as Held)
+    const held = manager.held ?? verdict
     if (update.what === 'written' && next) {
       const spent: Held = { record: next, life: held.life }
       manager.note(spent)

@@ -219,8 +219,8 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
     }
 
     const platformLock = (): Lock | undefined => {
-      const { locks } = globalThis.navigator ?? {}
-      return locks?.request ? (locks as unknown as Lock) : undefined
+      const { locks } = (globalThis.navigator ?? {}) as { locks?: Lock | null }
+      return typeof locks?.request === 'function' ? locks : undefined
     }
     const storageLock = typeof storage.lock?.request === 'function' ? storage.lock : undefined
     const fallback = memoryLockOf(home)

@@ -78,14 +78,21 @@ function takeRequest(input: Request, given: RequestInit | undefined): Outgoing {
   const common = { url: input.url, method: init?.method ?? input.method, signal, isOneShot: false, isUntouchable }
   const has = (name: string) => hasHeader(own, name)
   if (isUntouchable || signal?.aborted) {
-    return { ...common, redirect: undefined, has, arguments: () => [input, given], release: () => undefined }
+    return {
+      ...common,
+      redirect: undefined,
+      has,
+      arguments: () => (given ? [input, given] : [input]),
+      release: () => undefined,
+    }
   }
   if (init && isStream(init.body) && !('duplex' in init)) (init as { duplex?: string }).duplex = 'half'
   // The caller's own kind of Request: an injected fetch may not know the global one.
   const Kind = (input.constructor.name === 'Request' ? input.constructor : Request) as typeof Request
   const taken = new Kind(input, init)
   // Before the first send, since no platform lets a body be rebuilt. Where Requests show no body, any method but GET and HEAD may have one.
-  const hasBody = 'body' in taken ? taken.body !== null : !/^(GET|HEAD)$/i.test(taken.method)
+  const { body } = taken as { body?: unknown }
+  const hasBody = body === undefined ? !/^(GET|HEAD)$/i.test(taken.method) : body !== null
   let spare = hasBody ? taken.clone() : undefined
   const extras = init && Object.fromEntries(Object.entries(init).filter(([name]) => !fields.includes(name as 'method')))
   let sends = 0

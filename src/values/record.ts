@@ -77,7 +77,8 @@ export function isRecord(value: unknown): value is StoredRecord {
 /** A random name for a sign-in or a context. It identifies and protects nothing, so `Math.random` will do where there is no crypto. */
 export function randomId(): string {
   const bytes = new Uint8Array(16)
-  if (globalThis.crypto?.getRandomValues) crypto.getRandomValues(bytes)
-  else bytes.forEach((_, index) => (bytes[index] = Math.random() * 256))
+  const { crypto } = globalThis as { crypto?: Partial<Crypto> }
+  if (crypto?.getRandomValues) crypto.getRandomValues(bytes)
+  else for (let index = 0; index < bytes.length; index++) bytes[index] = Math.random() * 256
   return Array.from(bytes, byte => byte.toString(16).padStart(2, '0')).join('')
 }
