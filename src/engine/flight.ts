@@ -23,8 +23,11 @@ export interface Flight {
   readonly over: Promise<void>
   /** The renewal is done with: the place is free. */
   land(): void
-  /** The sign-in is over: the waiters learn why, the place is free for the next one. */
-  end(why: Failure): void
+  /**
+   * The sign-in is over: the waiters learn why, the place is free for the next one.
+   * Where the renewal itself found out (`isOwn`), it answers them once the lock is free and the app was told.
+   */
+  end(why: Failure, isOwn: boolean): void
 }
 
 /** What the sessions on one storage object and key have in common within this realm. */
@@ -63,9 +66,10 @@ export function createFlight(home: Home, id: string, rejected: string): Flight {
       isOver()
     },
     ended: ended.signal,
-    end(why) {
-      settle(why)
+    end(why, isOwn) {
       ended.abort()
+      if (isOwn) return
+      settle(why)
       flight.land()
     },
   }

@@ -117,36 +117,37 @@ export function createRenewal(options: RenewalOptions): Renewal {
   /** Takes the lock, runs the renewal under it, and lets the app hear of it once the lock is free. */
   async function fly(flight: Flight, rejected: string, steal = false): Promise<void> {
     const announcements: (() => void)[] = []
-    const run = (grip?: Grip) => underLock(flight, rejected, grip, announcement => announcements.push(announcement))
+    let outcome: Outcome | undefined
+    const run = async (grip?: Grip) => {
+      outcome = await underLock(flight, rejected, grip, announcement => announcements.push(announcement))
+    }
     const name = options.lockName(flight.id)
     if (!name) await run()
     else {
       const leave = new AbortController()
-      const onChange = () => {
+      const stop = manager.subscribe(() => {
         if (isServed(flight, rejected)) leave.abort()
-      }
-      const stop = manager.subscribe(onChange)
+      })
       flight.ended.addEventListener('abort', () => leave.abort())
       const timeoutMs = steal ? Math.min(numbers.lockTimeoutMs, 5000) : numbers.lockTimeoutMs
       const turn = await takeTurn(name, { timeoutMs, leave: leave.signal, steal }, run)
       stop()
-      if (turn === 'left') flight.settle(adopted)
+      if (turn === 'left') outcome = adopted
       if (turn === 'timeout') {
         if (!steal && (await mayTakeOver(flight, rejected))) return fly(flight, rejected, true)
-        flight.settle(adoptedOr(flight, rejected, lockTimeout))
+        outcome = isServed(flight, rejected) ? adopted : lockTimeout
       }
     }
+    // The lock is free, the place too: the app hears of it, then the waiters go on.
     flight.land()
     for (const announcement of announcements) announcement()
+    flight.settle(outcome ?? signedOutFailure())
   }
 
   const isServed = (flight: Flight, rejected: string) =>
     manager.held?.record.id === flight.id &&
     manager.held.record.tokens.accessToken !== rejected &&
     manager.remainingMs() > 0
-
-  const adoptedOr = (flight: Flight, rejected: string, failure: Failure) =>
-    isServed(flight, rejected) ? adopted : failure
 
   /** The lock was not had in time: read once more. Only a holder that gives no sign of life is passed over, and only when the token is dead. */
   async function mayTakeOver(flight: Flight, rejected: string): Promise<boolean> {
@@ -164,10 +165,9 @@ export function createRenewal(options: RenewalOptions): Renewal {
     rejected: string,
     grip: Grip | undefined,
     announce: Announce,
-  ): Promise<void> {
+  ): Promise<Outcome | undefined> {
     const ready = await prepare(flight, rejected, grip, announce)
-    if ('record' in ready) await spend(flight, ready, announce)
-    else flight.settle(ready)
+    return 'record' in ready ? spend(flight, ready, announce) : ready
   }
 
   /** Reads, adopts what is newer, and writes the attempt ahead of the call. Resolves with what may be spent, or with the end of the renewal. */
@@ -239,7 +239,8 @@ export function createRenewal(options: RenewalOptions): Renewal {
   }
 
   /** Calls the grant under the session's own time. Past it the waiters are answered; the flight stays until the grant settles or counts as dead. */
-  async function spend(flight: Flight, base: Held, announce: Announce): Promise<void> {
+  async function spend(flight: Flight, base: Held, announce: Announce): Promise<Outcome | undefined> {
+    if (flight.ended.aborted) return undefined
     const abort = new AbortController()
     const call = callGrant(flight, base, abort.signal)
     const over = new Promise<undefined>(resolve => flight.ended.addEventListener('abort', () => resolve(undefined)))
@@ -251,11 +252,15 @@ export function createRenewal(options: RenewalOptions): Renewal {
       flight.settle(backOff({ code: 'unreachable', message }, false, announce))
       answer = await wait()
       // The abort made it fail: that is the failure we know already.
-      if (typeof answer === 'object' && answer.what === 'unreachable') return shareBackOff(flight)
+      if (typeof answer === 'object' && answer.what === 'unreachable') {
+        await shareBackOff(flight)
+        return undefined
+      }
     }
-    if (typeof answer === 'object') return flight.settle(await conclude(flight, base, answer, announce))
+    if (typeof answer === 'object') return conclude(flight, base, answer, announce)
     // Dead or over. Should it answer after all, it is judged by what is stored then.
     void call.then(late => judgeLate(flight, base, late))
+    return undefined
   }
 
   async function judgeLate(flight: Flight, base: Held, answer: Answer): Promise<void> {

@@ -153,7 +153,7 @@ export function createTokenManager({ home, clock, aheadMs, emitter, canRenew }: 
   }
 
   /** The sign-in is over: whoever waits for its renewal learns it now. */
-  function leave(why: SignedOutReason): void {
+  function leave(why: SignedOutReason, announce: Announce): void {
     epoch++
     if (!held) return
     const { id } = held.record
@@ -161,12 +161,12 @@ export function createTokenManager({ home, clock, aheadMs, emitter, canRenew }: 
     if (why === 'replaced') ended.set(id, 'replaced')
     if (why === 'requested' || why === 'elsewhere') ended.set(id, 'signed-out')
     held = undefined
-    if (home.flight?.id === id) home.flight.end(signedOutFailure(why))
+    if (home.flight?.id === id) home.flight.end(signedOutFailure(why), announce !== atOnce)
   }
 
   function begin(next: Held, announce: Announce = atOnce): void {
     const replaces = !!held
-    leave('replaced')
+    leave('replaced', announce)
     take(next)
     if (replaces) announce(() => emitter.emit('signed-out', { reason: 'replaced' }))
     changed(announce, () => emitter.emit('signed-in', expiry()))
@@ -174,7 +174,7 @@ export function createTokenManager({ home, clock, aheadMs, emitter, canRenew }: 
 
   function end(why: SignedOutReason, announce: Announce = atOnce): void {
     const was = status
-    leave(why)
+    leave(why, announce)
     if (why === 'requested' || why === 'elsewhere') isSignedOutOnPurpose = true
     status = 'signed-out'
     reason = why
