@@ -1,13 +1,14 @@
 import type { Attach } from '../ports/attach.ts'
 import { isTokenRejected, tokenChallenge } from '../values/challenge.ts'
 import type { Clock } from '../values/clock.ts'
-import { isSessionError, SessionError, toError } from '../values/errors.ts'
+import { isSessionError, toError } from '../values/errors.ts'
 import type { Emitter } from '../values/events.ts'
 import { isThenable } from '../values/maybe-promise.ts'
 import { type Outgoing, takeOver } from '../values/outgoing.ts'
 import type { ResourceMatcher } from '../values/resources.ts'
 import type { Access } from './access.ts'
 import { isFailure } from './flight.ts'
+import { followRedirects } from './redirects.ts'
 import {
   type Held,
   type SessionEvents,
@@ -50,15 +51,14 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
 
   return function sessionFetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
     const url = typeof input === 'string' ? input : ((input as URL).href ?? (input as Request).url)
-    let request: Outgoing
+    let request: Outgoing | undefined
     try {
-      if (typeof url !== 'string' || !isResource(url)) return raw(input, init)
-      request = takeOver(input, init)
+      if (typeof url === 'string' && isResource(url)) request = takeOver(input, init)
     } catch (error) {
       // What the platform can't parse is the platform's to refuse; what Latchkey refuses says why.
       return isSessionError(error) ? Promise.reject(error) : raw(input, init)
     }
-    if (request.isUntouchable || request.signal?.aborted) return raw(input, init)
+    if (!request) return raw(input, init)
     try {
       options.assertUsable(request.signal)
     } catch (error) {
@@ -107,24 +107,21 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
     if (names.some(request.has)) return raw(...request.arguments({}))
     const isForeign = names.some(name => name.toLowerCase() !== 'authorization')
     const sent =
-      isForeign && options.redirects === 'safe' ? sendGuarded(request, headers) : raw(...request.arguments(headers))
+      isForeign && options.redirects === 'safe' && !/^(manual|error)$/.test(request.redirect ?? '')
+        ? followRedirects(request, {
+            send: hop => (hop === request ? raw(...hop.arguments(headers, 'manual')) : sendHop(hop, held)),
+            discard,
+            onIgnored: () => emitter.emit('degraded', { what: 'redirects' }),
+          })
+        : raw(...request.arguments(headers))
     const reported = emitter.has('request') ? report(request, attempt, sent) : sent
     return reported.then(response => judge(request, held, attempt, response))
   }
 
-  /** Platforms drop `Authorization` across origins and nothing else: a credential of another name never follows a redirect unseen. */
-  async function sendGuarded(request: Outgoing, headers: Record<string, string>): Promise<Response> {
-    if (request.redirect === 'manual' || request.redirect === 'error') return raw(...request.arguments(headers))
-    const response = await raw(...request.arguments(headers, 'manual'))
-    const isRedirect =
-      response.type === 'opaqueredirect' ||
-      (response.status >= 300 && response.status < 400 && response.headers.has('location'))
-    if (!isRedirect) return response
-    discard(response)
-    throw new SessionError(
-      'redirect_refused',
-      `${request.method} ${originAndPath(request.url)} redirects, and its credential would go along to wherever that leads. Call the final URL, or set redirects: 'platform'.`,
-    )
+  /** A redirect's next stop: the credential goes along inside the resources only. */
+  async function sendHop(hop: Outgoing, { record }: Held): Promise<Response> {
+    const headers = isResource(hop.url) ? await attach(hop, record.tokens) : {}
+    return raw(...hop.arguments(headers, 'manual'))
   }
 
   function judge(request: Outgoing, held: Held, attempt: number, response: Response): Response | Promise<Response> {

@@ -5,8 +5,6 @@ export interface Outgoing {
   readonly signal: AbortSignal | null | undefined
   /** The body can be sent once (a stream). */
   readonly isOneShot: boolean
-  /** The caller's own credentials, or a mode that carries none: goes through as it is. */
-  readonly isUntouchable: boolean
   readonly redirect: RequestRedirect | undefined
   /** Whether the caller set this header. */
   has(header: string): boolean
@@ -15,6 +13,8 @@ export interface Outgoing {
     headers: Readonly<Record<string, string>>,
     redirect?: RequestRedirect,
   ): [input: string | Request, init?: RequestInit]
+  /** The same request at another place, as a redirect with this status makes it (Fetch standard, HTTP-redirect fetch). */
+  redirected(url: string, status: number): Outgoing | undefined
   /** The answer is final: what was kept for a second send is let go. */
   release(): void
 }
@@ -42,15 +42,18 @@ const fields = [
 
 /**
  * Takes a request over in the caller's own turn, as fetch does: a `Request` is used up now, init is read now.
+ * `undefined`: it is not Latchkey's, and nothing of it was used. The caller set its own credentials, aborted already, or asked for
+ * a mode that carries none.
  * @throws whatever the platform's `Request` throws for this input
  */
-export function takeOver(input: string | URL | Request, init: RequestInit | undefined): Outgoing {
+export function takeOver(input: string | URL | Request, init: RequestInit | undefined): Outgoing | undefined {
   return typeof input === 'object' && 'headers' in input ? takeRequest(input, init) : takeUrl(String(input), init)
 }
 
-function takeUrl(url: string, given: RequestInit | undefined): Outgoing {
+function takeUrl(url: string, given: RequestInit | undefined): Outgoing | undefined {
   const init = given ? copyInit(given) : {}
   const own = copyHeaders(init.headers)
+  if (init.mode === 'no-cors' || init.signal?.aborted || hasHeader(own, 'authorization')) return undefined
   const isOneShot = isStream(init.body)
   // The platform asks for it and the caller may not know (Fetch standard, "half" is the only value).
   if (isOneShot && !('duplex' in init)) (init as { duplex?: string }).duplex = 'half'
@@ -59,33 +62,27 @@ function takeUrl(url: string, given: RequestInit | undefined): Outgoing {
     method: (init.method ?? 'GET').toUpperCase(),
     signal: init.signal,
     isOneShot,
-    isUntouchable: init.mode === 'no-cors' || hasHeader(own, 'authorization'),
     redirect: init.redirect,
     has: name => hasHeader(own, name),
     arguments: (headers, redirect) => [
       url,
       { ...init, headers: withHeaders(own, headers), ...(redirect && { redirect }) },
     ],
+    redirected(next, status) {
+      if (!becomesGet(status, init.method)) return takeUrl(next, { ...init, headers: own })
+      const { body: _body, ...rest } = init
+      return takeUrl(next, { ...rest, method: 'GET', headers: withoutContentHeaders(own) })
+    },
     release: () => undefined,
   }
 }
 
-function takeRequest(input: Request, given: RequestInit | undefined): Outgoing {
+function takeRequest(input: Request, given: RequestInit | undefined): Outgoing | undefined {
   const init = given && copyInit(given)
   const own = init?.headers === undefined ? input.headers : copyHeaders(init.headers)
   const signal = init?.signal ?? input.signal
-  const isUntouchable = (init?.mode ?? input.mode) === 'no-cors' || hasHeader(own, 'authorization')
-  const common = { url: input.url, method: init?.method ?? input.method, signal, isOneShot: false, isUntouchable }
-  const has = (name: string) => hasHeader(own, name)
-  if (isUntouchable || signal?.aborted) {
-    return {
-      ...common,
-      redirect: undefined,
-      has,
-      arguments: () => (given ? [input, given] : [input]),
-      release: () => undefined,
-    }
-  }
+  const mode = init?.mode ?? input.mode
+  if (mode === 'no-cors' || signal?.aborted || hasHeader(own, 'authorization')) return undefined
   if (init && isStream(init.body) && !('duplex' in init)) (init as { duplex?: string }).duplex = 'half'
   // The caller's own kind of Request: an injected fetch may not know the global one.
   const Kind = (input.constructor.name === 'Request' ? input.constructor : Request) as typeof Request
@@ -97,9 +94,12 @@ function takeRequest(input: Request, given: RequestInit | undefined): Outgoing {
   const extras = init && Object.fromEntries(Object.entries(init).filter(([name]) => !fields.includes(name as 'method')))
   let sends = 0
   return {
-    ...common,
+    url: taken.url,
+    method: taken.method,
+    signal,
+    isOneShot: false,
     redirect: taken.redirect,
-    has,
+    has: name => hasHeader(own, name),
     arguments(headers, redirect) {
       const isAgain = sends++ > 0
       let request = taken
@@ -110,6 +110,16 @@ function takeRequest(input: Request, given: RequestInit | undefined): Outgoing {
       if (redirect && redirect !== request.redirect) request = new Kind(request, { redirect })
       for (const [name, value] of Object.entries(headers)) request.headers.set(name, value)
       return extras && Object.keys(extras).length ? [request, extras as RequestInit] : [request]
+    },
+    redirected(next, status) {
+      const isGet = becomesGet(status, taken.method)
+      const same: Record<string, unknown> = {}
+      for (const field of fields)
+        if (field in taken && field !== 'body' && field !== 'window') same[field] = taken[field as 'method']
+      same.headers = isGet ? withoutContentHeaders(new Headers(taken.headers)) : taken.headers
+      if (isGet) same.method = 'GET'
+      else if (hasBody) Object.assign(same, { body: (spare as Request).clone().body, duplex: 'half' })
+      return takeRequest(new Kind(next, same as RequestInit), extras as RequestInit | undefined)
     },
     release() {
       // Lets go of what the clone still buffers.
@@ -129,6 +139,18 @@ function copyInit(given: RequestInit): RequestInit {
     if (value !== undefined) copy[field] = value
   }
   return copy
+}
+
+const becomesGet = (status: number, method = 'GET') =>
+  status === 303 ? !/^(GET|HEAD)$/i.test(method) : (status === 301 || status === 302) && /^POST$/i.test(method)
+
+/** What described a body that is gone. */
+function withoutContentHeaders(headers: OwnHeaders): OwnHeaders {
+  const describesBody = (name: string) => /^content-(encoding|language|location|type|length)$/i.test(name)
+  if (Array.isArray(headers)) return headers.filter(([name]) => !describesBody(name))
+  if (!isHeaders(headers)) return Object.fromEntries(Object.entries(headers).filter(([name]) => !describesBody(name)))
+  for (const name of [...headers.keys()]) if (describesBody(name)) headers.delete(name)
+  return headers
 }
 
 const isHeaders = (headers: object): headers is Headers =>

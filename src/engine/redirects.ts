@@ -1,0 +1,46 @@
+import { SessionError } from '../values/errors.ts'
+import type { Outgoing } from '../values/outgoing.ts'
+
+interface RedirectOptions {
+  /** Sends once, with `redirect: 'manual'`; attaches only where the URL is inside the resources. */
+  readonly send: (request: Outgoing) => Promise<Response>
+  readonly discard: (response: Response) => void
+  /** This fetch followed although it was told not to (React Native's). */
+  readonly onIgnored: () => void
+}
+
+// As platforms do (Fetch standard, HTTP-redirect fetch).
+const mostHops = 20
+
+/**
+ * Follows redirects for a credential that platforms would carry anywhere: they drop `Authorization` across origins, and nothing else.
+ * Where the platform hides Location (browsers), the redirect is an error that says so.
+ */
+export async function followRedirects(
+  first: Outgoing,
+  { send, discard, onIgnored }: RedirectOptions,
+): Promise<Response> {
+  let request = first
+  for (let hops = 0; ; hops++) {
+    const response = await send(request)
+    if (response.redirected) onIgnored()
+    const location = isRedirect(response) ? response.headers.get('location') : undefined
+    if (response.type !== 'opaqueredirect' && !location) return response
+    const next =
+      location &&
+      hops < mostHops &&
+      !request.isOneShot &&
+      request.redirected(new URL(location, request.url).href, response.status)
+    discard(response)
+    if (!next) throw refusal(request, hops)
+    request = next
+  }
+}
+
+const isRedirect = ({ status }: Response) => status >= 300 && status < 400
+
+const refusal = ({ method, url }: Outgoing, hops: number) =>
+  new SessionError(
+    'redirect_refused',
+    `${method} ${url.replace(/[?#].*/, '')} redirects${hops >= mostHops ? ` more than ${mostHops} times` : ', and its credential must not go along unseen'}. Call the final URL, or set redirects: 'platform'.`,
+  )
