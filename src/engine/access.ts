@@ -16,7 +16,9 @@ export interface AccessRequest {
 export interface Access {
   /** The token in memory, if nothing has to be waited for: no lock, no storage, no promise. Starts a renewal behind it inside the ahead window. */
   peek(isOneShot?: boolean): Held | undefined
-  /** Starts, reads after a wake, signs in a headless grant, renews: whatever it takes. Rejects with a SessionError, or the signal's reason. */
+  /** Starts, reads after a wake, signs in a headless grant; the token may be expired. */
+  open(signal: AbortSignal | null | undefined): Promise<Held>
+  /** Like `open`, and renews: whatever it takes. Rejects with a SessionError, or the signal's reason. */
   get(request: AccessRequest): Promise<Held>
   /** A token that is not `rejected`, for the same sign-in. */
   replace(held: Held, signal: AbortSignal | null | undefined): Promise<Outcome>
@@ -54,8 +56,8 @@ export function createAccess(options: AccessOptions): Access {
     return held
   }
 
-  async function get(request: AccessRequest): Promise<Held> {
-    const { signal, minValidityMs = 0, isOneShot } = request
+  /** The sign-in that a call belongs to, whatever state its token is in. */
+  async function open(signal: AbortSignal | null | undefined): Promise<Held> {
     options.assertUsable(signal)
     // A call belongs to the sign-in it began under; one that began before the first read belongs to what that finds.
     const { epoch, status } = manager
@@ -64,27 +66,35 @@ export function createAccess(options: AccessOptions): Access {
     if (manager.status === 'starting') throw startError()
     const isReplaced =
       begun === undefined ? status === 'starting' && manager.epoch !== epoch : manager.held?.record.id !== begun
-    if (isReplaced) throw toError(signedOutFailure(reasonOf()))
+    if (isReplaced) throw signedOut()
     if (!manager.held && signInHeadless && !manager.isSignedOutOnPurpose) {
       const outcome = await abortable(signInHeadless(), signal)
       if (isFailure(outcome)) throw toError(outcome)
     }
-    const held = manager.held
-    if (!held) throw toError(signedOutFailure(reasonOf()))
+    if (!manager.held) throw signedOut()
+    return manager.held
+  }
+
+  async function get(request: AccessRequest): Promise<Held> {
+    const { signal, minValidityMs = 0, isOneShot } = request
+    const held = await open(signal)
+    const { life, record } = held
     const remaining = manager.remainingMs()
-    const isShort = remaining <= minValidityMs || (isOneShot === true && remaining <= held.life.aheadMs)
+    const isShort = remaining <= minValidityMs || (isOneShot === true && remaining <= life.aheadMs)
     // A life shorter than what was asked for is not renewed over and over.
-    const isHopeless = held.life.lifetimeMs <= minValidityMs && manager.ageMs() < options.minIntervalMs
-    if (remaining > 0 && (!isShort || isHopeless || !manager.canRenew(held.record.tokens))) return peek() ?? held
-    if (remaining <= 0 && !manager.canRenew(held.record.tokens)) {
-      manager.end(held.record.refused ? 'refused' : 'expired')
+    const isHopeless = life.lifetimeMs <= minValidityMs && manager.ageMs() < options.minIntervalMs
+    const canRenew = manager.canRenew(record.tokens)
+    if (remaining > 0 && (!isShort || isHopeless || !canRenew)) return peek() ?? held
+    if (!canRenew) {
+      manager.end(record.refused ? 'refused' : 'expired')
       if (signInHeadless) return get(request)
-      throw toError(signedOutFailure(reasonOf()))
+      throw signedOut()
     }
-    const outcome = await abortable(renewal.renew(held.record.tokens.accessToken, remaining <= 0), signal)
+    const outcome = await abortable(renewal.renew(record.tokens.accessToken, remaining <= 0), signal)
     const now = manager.held
-    if (!now || now.record.id !== held.record.id)
-      throw toError(isFailure(outcome) && outcome.code === 'signed_out' ? outcome : signedOutFailure(reasonOf()))
+    if (now?.record.id !== record.id) {
+      throw isFailure(outcome) && outcome.code === 'signed_out' ? toError(outcome) : signedOut()
+    }
     // A token that arrived expired still serves those who waited for it.
     if (!isFailure(outcome) || manager.remainingMs() > 0) return now
     throw toError(outcome)
@@ -113,10 +123,12 @@ export function createAccess(options: AccessOptions): Access {
     )
   }
 
-  const reasonOf = () => (manager.state.status === 'signed-out' ? manager.state.reason : undefined)
+  const signedOut = () =>
+    toError(signedOutFailure(manager.state.status === 'signed-out' ? manager.state.reason : undefined))
 
   return {
     peek,
+    open,
     get,
     replace: (held, signal) => abortable(renewal.renew(held.record.tokens.accessToken, true), signal),
     wake() {

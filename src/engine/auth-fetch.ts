@@ -48,6 +48,7 @@ const smallBodyBytes = 16_384
 export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
   const { fetch: raw, isResource, attach, access, manager, emitter } = options
   const isRejected = options.isAuthFailure ?? isTokenRejected
+  let isRedirectIgnored = false
 
   return function sessionFetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
     const url = typeof input === 'string' ? input : ((input as URL).href ?? (input as Request).url)
@@ -67,6 +68,11 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
     const held = access.peek(request.isOneShot)
     return held ? send(request, held, 1) : begin(request)
   } as typeof fetch
+
+  function tellIgnoredRedirects(): void {
+    if (!isRedirectIgnored) emitter.emit('degraded', { what: 'redirects' })
+    isRedirectIgnored = true
+  }
 
   /** Waits for a token, then sends. */
   async function begin(request: Outgoing): Promise<Response> {
@@ -111,7 +117,7 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
         ? followRedirects(request, {
             send: hop => (hop === request ? raw(...hop.arguments(headers, 'manual')) : sendHop(hop, held)),
             discard,
-            onIgnored: () => emitter.emit('degraded', { what: 'redirects' }),
+            onIgnored: tellIgnoredRedirects,
           })
         : raw(...request.arguments(headers))
     const reported = emitter.has('request') ? report(request, attempt, sent) : sent

@@ -5,6 +5,7 @@ import { type Contexts, createContexts } from '../engine/contexts.ts'
 import { homeOf, isFailure } from '../engine/flight.ts'
 import { createHeadlessSignIn } from '../engine/headless.ts'
 import { createIdentity, type Identity } from '../engine/identity.ts'
+import { keepFresh } from '../engine/keep-fresh.ts'
 import { createRecordStore } from '../engine/record-store.ts'
 import { createRenewal, type RenewalNumbers } from '../engine/renewal.ts'
 import {
@@ -72,6 +73,8 @@ export interface SessionOptions<SignIn> {
   onStepUp?: (request: StepUpRequest) => boolean | Promise<boolean>
   /** @default 'reject' */
   whenSignedOut?: 'reject' | 'send-anonymously'
+  /** Renews by a timer while the document is visible (or there is none), not only on use. @default false */
+  keepFresh?: boolean
   /** 'safe' never lets a credential other than Authorization follow a redirect. @default 'safe' */
   redirects?: 'safe' | 'platform'
 }
@@ -324,9 +327,11 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
       assertUsable,
     })
 
+    const freshness = options.keepFresh ? keepFresh(manager, access) : undefined
     const onWake = () => {
       access.wake()
       identity.reassert()
+      freshness?.check()
     }
     const wakes = [options.wake ?? platformWake].flat()
     const stops = [
@@ -341,6 +346,7 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
       fetch: authFetch,
       stop() {
         for (const stop of stops) stop?.()
+        freshness?.stop()
         home.members.delete(member)
         contexts.close()
         identity.stop()
@@ -432,12 +438,8 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
       return attach({ method, url: String(url) }, held.record.tokens)
     },
     async renew({ signal } = {}) {
-      const { access, manager } = start()
-      const held = await access.get({ signal, minValidityMs: 0 }).catch(error => {
-        if (manager.held) return manager.held
-        throw error
-      })
-      const outcome = await access.replace(held, signal)
+      const { access } = start()
+      const outcome = await access.replace(await access.open(signal), signal)
       if (isFailure(outcome)) throw toError(outcome)
       return outcome
     },
