@@ -1,0 +1,114 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { createSession, memoryStorage, type TokenStorage } from '../../src/index.ts'
+import { isRecord, type LiveRecord, parseRecord, randomId } from '../../src/values/record.ts'
+import { secret } from '../support/no-leaks.ts'
+
+const record: LiveRecord = {
+  v: 1,
+  id: 'sign-in',
+  generation: 7,
+  grant: 'custom',
+  tokens: { accessToken: secret('a'), refreshToken: secret('r'), tokenType: 'Bearer', expiresAtMs: 1 },
+  savedAtMs: 0,
+  attempt: { by: 'tab', atMs: 1, retryAtMs: 2 },
+}
+const tombstone = { v: 1, id: 'sign-in', generation: 8, signedOut: true }
+
+describe('parseRecord', () => {
+  it('reads what was written', () => {
+    expect(parseRecord(JSON.stringify(record))).toEqual(record)
+    expect(parseRecord(JSON.stringify(tombstone))).toEqual(tombstone)
+  })
+
+  it('takes no torn record for a whole one', () => {
+    const text = JSON.stringify(record)
+    for (let length = 0; length < text.length; length++) expect(parseRecord(text.slice(0, length))).toBeUndefined()
+  })
+
+  it('never throws, and what it takes is whole', () => {
+    const any = fc.oneof(fc.string(), fc.json(), fc.string({ unit: 'binary' }))
+    fc.assert(
+      fc.property(any, text => {
+        const parsed = parseRecord(text)
+        expect(parsed === undefined || isRecord(parsed)).toBe(true)
+      }),
+      { numRuns: 1000 },
+    )
+  })
+
+  it('never takes a record with one field of another kind', () => {
+    const names = ['v', 'id', 'generation', 'grant', 'tokens', 'savedAtMs', 'attempt'] as const
+    const odd = fc.oneof(fc.constantFrom(null, true, [], '1', -0.5, 1e300), fc.object())
+    fc.assert(
+      fc.property(fc.constantFrom(...names), odd, (name, value) => {
+        const parsed = parseRecord(JSON.stringify({ ...record, [name]: value }))
+        if (!parsed || 'signedOut' in parsed) return
+        expect(typeof parsed.id).toBe('string')
+        expect(Number.isSafeInteger(parsed.generation)).toBe(true)
+        expect(typeof parsed.tokens.accessToken).toBe('string')
+        expect(Number.isFinite(parsed.savedAtMs)).toBe(true)
+      }),
+      { numRuns: 500 },
+    )
+  })
+
+  it.each([
+    ['another version', { ...record, v: 2 }],
+    ['no tokens', { ...record, tokens: undefined }],
+    ['a refresh token that is no string', { ...record, tokens: { ...record.tokens, refreshToken: 5 } }],
+    ['an expiry that is no number', { ...record, tokens: { ...record.tokens, expiresAtMs: '1' } }],
+    ['a fractional generation', { ...record, generation: 1.5 }],
+    ['an attempt that is no object', { ...record, attempt: 'now' }],
+    ['a tombstone without a generation', { ...tombstone, generation: undefined }],
+  ])('does not take %s', (_what, value) => {
+    expect(parseRecord(JSON.stringify(value))).toBeUndefined()
+  })
+})
+
+describe('a storage that holds anything at all', () => {
+  it('makes no session throw or hang, and a new sign-in always helps', async () => {
+    const text = fc.oneof(
+      fc.string({ unit: 'binary' }),
+      fc.json(),
+      fc
+        .record(
+          {
+            v: fc.constantFrom(1, 2),
+            id: fc.string(),
+            generation: fc.oneof(fc.integer(), fc.constantFrom(1, -1)),
+            grant: fc.constantFrom('custom', 'password', '__proto__'),
+            tokens: fc.constantFrom(record.tokens, {}, null, { accessToken: secret('x'), tokenType: 'Bearer' }),
+            savedAtMs: fc.integer(),
+            attempt: fc.constantFrom(undefined, { by: 'x', atMs: 1, retryAtMs: 1e18 }, 7),
+            signedOut: fc.constantFrom(undefined, true),
+            refused: fc.constantFrom(undefined, true),
+          },
+          { requiredKeys: [] },
+        )
+        .map(value => JSON.stringify(value)),
+    )
+    await fc.assert(
+      fc.asyncProperty(text, async stored => {
+        const storage: TokenStorage = { ...memoryStorage(), scope: 'context' }
+        await storage.setItem('latchkey:api.example.com', stored)
+        const options = { resources: 'https://api.example.com', storage, fetch: async () => new Response('ok') }
+        const grant = async () => ({ access_token: secret('renewed'), expires_in: 60 })
+        const session = createSession({ ...options, grant })
+        await session.ready
+        await session.fetch('https://api.example.com/').catch(error => expect(error.name).toBe('SessionError'))
+        await session.adopt({ access_token: secret('new'), refresh_token: secret('r'), expires_in: 60 })
+        expect(await session.getAccessToken()).toBe(secret('new'))
+        session.dispose()
+        const reloaded = createSession({ ...options, grant })
+        expect(await reloaded.getAccessToken()).toBe(secret('new'))
+        reloaded.dispose()
+      }),
+      { numRuns: 300 },
+    )
+  })
+})
+
+it('ids do not repeat', () => {
+  expect(new Set(Array.from({ length: 1000 }, randomId)).size).toBe(1000)
+})
