@@ -4,7 +4,7 @@ import type { Clock } from '../values/clock.ts'
 import { isSessionError, toError } from '../values/errors.ts'
 import type { Emitter } from '../values/events.ts'
 import { isThenable } from '../values/maybe-promise.ts'
-import { type Outgoing, takeOver } from '../values/outgoing.ts'
+import { detach, dispatch, hasHeader, type Outgoing, release, takeOver } from '../values/outgoing.ts'
 import type { ResourceMatcher } from '../values/resources.ts'
 import type { Access } from './access.ts'
 import { isFailure } from './flight.ts'
@@ -62,11 +62,11 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
     if (!request) return raw(input, init)
     try {
       options.assertUsable(request.signal)
+      const held = access.peek(request.isOneShot)
+      return held ? send(request, held) : begin(request)
     } catch (error) {
       return Promise.reject(error)
     }
-    const held = access.peek(request.isOneShot)
-    return held ? send(request, held, 1) : begin(request)
   } as typeof fetch
 
   function tellIgnoredRedirects(): void {
@@ -76,80 +76,76 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
 
   /** Waits for a token, then sends. */
   async function begin(request: Outgoing): Promise<Response> {
+    detach(request)
     let held: Held
     try {
       held = await access.get(request)
     } catch (error) {
       const isOut = isSessionError(error) && error.code === 'signed_out'
-      if (isOut && options.whenSignedOut === 'send-anonymously') return raw(...request.arguments({}))
-      request.release()
+      if (isOut && options.whenSignedOut === 'send-anonymously') return dispatch(raw, request, undefined)
+      release(request)
       throw error
     }
-    return send(request, held, 1)
+    return send(request, held)
   }
 
-  function send(request: Outgoing, held: Held, attempt: number): Promise<Response> {
-    let headers: Record<string, string> | Promise<Record<string, string>>
-    try {
-      headers = attach(request, held.record.tokens)
-    } catch (error) {
-      return Promise.reject(error)
+  /** Attaches and sends, if the sign-in is still the one that the request belongs to. */
+  function send(request: Outgoing, held: Held): Promise<Response> {
+    const { id, tokens } = held.record
+    if (manager.held?.record.id !== id) return giveUp(request)
+    const headers = attach(request, tokens)
+    if (!isThenable(headers)) return sendWith(request, held, headers)
+    return headers.then(value => (manager.held?.record.id === id ? sendWith(request, held, value) : giveUp(request)))
+  }
+
+  function sendWith(request: Outgoing, held: Held, headers: Record<string, string>): Promise<Response> {
+    let isGuarded = false
+    for (const name in headers) {
+      if (name === 'Authorization') continue
+      // The caller's own credential wins, and its 401 is the caller's.
+      if (hasHeader(request.headers, name)) return dispatch(raw, request, undefined)
+      isGuarded ||= name.toLowerCase() !== 'authorization' && options.redirects === 'safe'
     }
-    if (!isThenable(headers)) return dispatch(request, held, attempt, headers)
-    return headers.then(value => {
-      if (manager.held?.record.id !== held.record.id) throw toError(signedOutFailure('replaced'))
-      return dispatch(request, held, attempt, value)
+    const sent = isGuarded ? sendGuarded(request, held, headers) : dispatch(raw, request, headers)
+    const reported = emitter.has('request') ? report(request, sent) : sent
+    return reported.then(response => {
+      // The common case: nothing to decide.
+      if (response.status < 400 && !options.isAuthFailure && !attach.retry) {
+        if (request.spare) release(request)
+        return response
+      }
+      return decide(request, held, response)
     })
   }
 
-  function dispatch(
-    request: Outgoing,
-    held: Held,
-    attempt: number,
-    headers: Record<string, string>,
-  ): Promise<Response> {
-    const names = Object.keys(headers)
-    // The caller's own credential wins, and its 401 is the caller's.
-    if (names.some(request.has)) return raw(...request.arguments({}))
-    const isForeign = names.some(name => name.toLowerCase() !== 'authorization')
-    const sent =
-      isForeign && options.redirects === 'safe' && !/^(manual|error)$/.test(request.redirect ?? '')
-        ? followRedirects(request, {
-            send: hop => (hop === request ? raw(...hop.arguments(headers, 'manual')) : sendHop(hop, held)),
-            discard,
-            onIgnored: tellIgnoredRedirects,
-          })
-        : raw(...request.arguments(headers))
-    const reported = emitter.has('request') ? report(request, attempt, sent) : sent
-    return reported.then(response => judge(request, held, attempt, response))
+  /** A credential that is not `Authorization`: platforms would carry it wherever a redirect leads. */
+  function sendGuarded(request: Outgoing, held: Held, headers: Record<string, string>): Promise<Response> {
+    if (request.redirect === 'manual' || request.redirect === 'error') return dispatch(raw, request, headers)
+    return followRedirects(request, {
+      send: async hop => {
+        if (hop === request) return dispatch(raw, hop, headers, 'manual')
+        const attached = isResource(hop.url) ? await attach(hop, held.record.tokens) : undefined
+        return dispatch(raw, hop, attached, 'manual')
+      },
+      discard,
+      onIgnored: tellIgnoredRedirects,
+    })
   }
 
-  /** A redirect's next stop: the credential goes along inside the resources only. */
-  async function sendHop(hop: Outgoing, { record }: Held): Promise<Response> {
-    const headers = isResource(hop.url) ? await attach(hop, record.tokens) : {}
-    return raw(...hop.arguments(headers, 'manual'))
-  }
-
-  function judge(request: Outgoing, held: Held, attempt: number, response: Response): Response | Promise<Response> {
-    // The common case: nothing to decide.
-    if (response.status < 400 && !options.isAuthFailure && !attach.retry) {
-      request.release()
-      return response
-    }
-    return decide(request, held, attempt, response)
-  }
-
-  async function decide(request: Outgoing, held: Held, attempt: number, response: Response): Promise<Response> {
-    if (attempt === 1 && !request.isOneShot && (await attach.retry?.(response, request))) {
+  /** What to do about an answer; each reason to send again counts once per request. */
+  async function decide(request: Outgoing, held: Held, response: Response): Promise<Response> {
+    if (!request.isRetried && !request.isOneShot && (await attach.retry?.(response, request))) {
+      request.isRetried = true
       discard(response)
-      return send(request, held, 1.5)
+      return send(request, held)
     }
     if (await isSteppedUp(request, response)) {
+      if (manager.held?.record.id !== held.record.id) return giveUp(request, response)
       discard(response)
-      return send(request, manager.held ?? held, 2)
+      return send(request, manager.held)
     }
-    if (attempt < 2 && (await isAuthFailure(request, response))) return replace(request, held, response)
-    request.release()
+    if (!request.isReplaced && (await isAuthFailure(request, response))) return replace(request, held, response)
+    release(request)
     return response
   }
 
@@ -174,7 +170,7 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
       }
       const isYoung = manager.remainingMs() > 0 && manager.ageMs() < options.minIntervalMs
       if (isYoung || !manager.canRenew(current.record.tokens)) {
-        request.release()
+        release(request)
         return response
       }
       // A stream can't be sent again: the answer is the answer, and the next call has a new token.
@@ -187,18 +183,20 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
       if (manager.held?.record.id !== id) return giveUp(request, response)
       if (isFailure(result)) {
         if (manager.held.record.refused) manager.end('refused')
-        request.release()
+        release(request)
         throw toError(result, response)
       }
     } else if (request.isOneShot) return response
     const next = manager.held
     if (next?.record.id !== id) return giveUp(request, response)
+    request.isReplaced = true
     discard(response)
-    return send(request, next, 2)
+    return send(request, next)
   }
 
-  function giveUp(request: Outgoing, response: Response): Response {
-    request.release()
+  /** The sign-in that the request belongs to is over. */
+  async function giveUp(request: Outgoing, response?: Response): Promise<never> {
+    release(request)
     const { state } = manager
     throw toError(signedOutFailure(state.status === 'signed-out' ? state.reason : 'replaced'), response)
   }
@@ -217,19 +215,20 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
       ...(maxAge >= 0 && { maxAge }),
     }
     emitter.emit('insufficient-scope', payload)
-    if (request.isOneShot || steppedUp.has(request)) return false
-    steppedUp.add(request)
+    if (request.isOneShot || request.isSteppedUp) return false
+    request.isSteppedUp = true
     return (await options.onStepUp?.(payload)) === true
   }
 
-  function report(request: Outgoing, attempt: number, sent: Promise<Response>): Promise<Response> {
+  function report(request: Outgoing, sent: Promise<Response>): Promise<Response> {
+    const attempt = request.sends
     const startedAtMs = options.clock.now()
     const started = options.clock.monotonic()
     const tell = (status?: number) =>
       emitter.emit('request', {
         method: request.method,
         url: originAndPath(request.url),
-        attempt: Math.ceil(attempt),
+        attempt,
         startedAtMs,
         durationMs: options.clock.monotonic() - started,
         ...(status !== undefined && { status }),
@@ -246,8 +245,6 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
     )
   }
 }
-
-const steppedUp = new WeakSet<Outgoing>()
 
 /** A query may hold secrets. */
 const originAndPath = (url: string) => url.replace(/[?#].*$/, '')

@@ -1,5 +1,5 @@
 import { SessionError } from '../values/errors.ts'
-import type { Outgoing } from '../values/outgoing.ts'
+import { type Outgoing, redirected } from '../values/outgoing.ts'
 
 interface RedirectOptions {
   /** Sends once, with `redirect: 'manual'`; attaches only where the URL is inside the resources. */
@@ -24,23 +24,21 @@ export async function followRedirects(
   for (let hops = 0; ; hops++) {
     const response = await send(request)
     if (response.redirected) onIgnored()
-    const location = isRedirect(response) ? response.headers.get('location') : undefined
-    if (response.type !== 'opaqueredirect' && !location) return response
-    const next =
-      location &&
-      hops < mostHops &&
-      !request.isOneShot &&
-      request.redirected(new URL(location, request.url).href, response.status)
+    const { status, type } = response
+    const location = status >= 300 && status < 400 ? response.headers.get('location') : undefined
+    if (type !== 'opaqueredirect' && !location) return response
+    const canFollow = location && hops < mostHops && !request.isOneShot
+    const next = canFollow ? redirected(request, new URL(location, request.url).href, status) : undefined
     discard(response)
     if (!next) throw refusal(request, hops)
     request = next
   }
 }
 
-const isRedirect = ({ status }: Response) => status >= 300 && status < 400
-
-const refusal = ({ method, url }: Outgoing, hops: number) =>
-  new SessionError(
+function refusal({ method, url }: Outgoing, hops: number): SessionError {
+  const why = hops >= mostHops ? ` more than ${mostHops} times` : ', and its credential must not go along unseen'
+  return new SessionError(
     'redirect_refused',
-    `${method} ${url.replace(/[?#].*/, '')} redirects${hops >= mostHops ? ` more than ${mostHops} times` : ', and its credential must not go along unseen'}. Call the final URL, or set redirects: 'platform'.`,
+    `${method} ${url.replace(/[?#].*/, '')} redirects${why}. Call the final URL, or set redirects: 'platform'.`,
   )
+}

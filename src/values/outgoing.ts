@@ -1,4 +1,7 @@
-/** A request taken over from its caller: nothing of the caller's is touched any more, and it can be sent again where its body can. */
+/**
+ * A request taken over from its caller: it can be sent again where its body can, and nothing of the caller's is changed.
+ * Data and functions rather than an object with methods: one is made for every call.
+ */
 export interface Outgoing {
   readonly url: string
   readonly method: string
@@ -6,20 +9,23 @@ export interface Outgoing {
   /** The body can be sent once (a stream). */
   readonly isOneShot: boolean
   readonly redirect: RequestRedirect | undefined
-  /** Whether the caller set this header. */
-  has(header: string): boolean
-  /** What to call fetch with, with these headers added. Each call gives fresh arguments. */
-  arguments(
-    headers: Readonly<Record<string, string>>,
-    redirect?: RequestRedirect,
-  ): [input: string | Request, init?: RequestInit]
-  /** The same request at another place, as a redirect with this status makes it (Fetch standard, HTTP-redirect fetch). */
-  redirected(url: string, status: number): Outgoing | undefined
-  /** The answer is final: what was kept for a second send is let go. */
-  release(): void
+  /** The caller's headers. */
+  headers: OwnHeaders | undefined
+  /** The rest of the caller's init; for a `Request` its extras only, such as undici's `dispatcher`. */
+  init: RequestInit | undefined
+  /** Where the caller gave a `Request`: ours, made from it. */
+  request: Request | undefined
+  /** A clone that waits for the next send. */
+  spare: Request | undefined
+  /** What was sent so far, and why again: each reason counts once. */
+  sends: number
+  isReplaced?: boolean
+  isRetried?: boolean
+  isSteppedUp?: boolean
 }
 
 type OwnHeaders = Headers | [string, string][] | Record<string, string>
+type Added = Readonly<Record<string, string>>
 
 // What fetch reads of its init, also from a prototype or a getter (Fetch standard, RequestInit).
 const fields = [
@@ -51,88 +57,130 @@ export function takeOver(input: string | URL | Request, init: RequestInit | unde
 }
 
 function takeUrl(url: string, given: RequestInit | undefined): Outgoing | undefined {
-  const init = given ? copyInit(given) : {}
-  const own = copyHeaders(init.headers)
-  if (init.mode === 'no-cors' || init.signal?.aborted || hasHeader(own, 'authorization')) return undefined
-  const isOneShot = isStream(init.body)
+  let init = given && readInit(given)
+  const headers = copyHeaders(init?.headers)
+  if (init?.mode === 'no-cors' || init?.signal?.aborted || hasHeader(headers, 'authorization')) return undefined
+  const isOneShot = isStream(init?.body)
   // The platform asks for it and the caller may not know (Fetch standard, "half" is the only value).
-  if (isOneShot && !('duplex' in init)) (init as { duplex?: string }).duplex = 'half'
+  if (isOneShot && init && !('duplex' in init)) init = { ...init, duplex: 'half' } as RequestInit
   return {
     url,
-    method: (init.method ?? 'GET').toUpperCase(),
-    signal: init.signal,
+    method: init?.method ?? 'GET',
+    signal: init?.signal,
     isOneShot,
-    redirect: init.redirect,
-    has: name => hasHeader(own, name),
-    arguments: (headers, redirect) => [
-      url,
-      { ...init, headers: withHeaders(own, headers), ...(redirect && { redirect }) },
-    ],
-    redirected(next, status) {
-      if (!becomesGet(status, init.method)) return takeUrl(next, { ...init, headers: own })
-      const { body: _body, ...rest } = init
-      return takeUrl(next, { ...rest, method: 'GET', headers: withoutContentHeaders(own) })
-    },
-    release: () => undefined,
+    redirect: init?.redirect,
+    headers,
+    init,
+    request: undefined,
+    spare: undefined,
+    sends: 0,
   }
 }
 
 function takeRequest(input: Request, given: RequestInit | undefined): Outgoing | undefined {
-  const init = given && copyInit(given)
-  const own = init?.headers === undefined ? input.headers : copyHeaders(init.headers)
+  const init = given && { ...readInit(given) }
+  const headers = init?.headers === undefined ? input.headers : copyHeaders(init.headers)
   const signal = init?.signal ?? input.signal
   const mode = init?.mode ?? input.mode
-  if (mode === 'no-cors' || signal?.aborted || hasHeader(own, 'authorization')) return undefined
+  if (mode === 'no-cors' || signal?.aborted || hasHeader(headers, 'authorization')) return undefined
   if (init && isStream(init.body) && !('duplex' in init)) (init as { duplex?: string }).duplex = 'half'
-  // The caller's own kind of Request: an injected fetch may not know the global one.
-  const Kind = (input.constructor.name === 'Request' ? input.constructor : Request) as typeof Request
-  const taken = new Kind(input, init)
-  // Before the first send, since no platform lets a body be rebuilt. Where Requests show no body, any method but GET and HEAD may have one.
-  const { body } = taken as { body?: unknown }
-  const hasBody = body === undefined ? !/^(GET|HEAD)$/i.test(taken.method) : body !== null
-  let spare = hasBody ? taken.clone() : undefined
+  const request = new (kindOf(input))(input, init)
   const extras = init && Object.fromEntries(Object.entries(init).filter(([name]) => !fields.includes(name as 'method')))
-  let sends = 0
   return {
-    url: taken.url,
-    method: taken.method,
+    url: request.url,
+    method: request.method,
     signal,
     isOneShot: false,
-    redirect: taken.redirect,
-    has: name => hasHeader(own, name),
-    arguments(headers, redirect) {
-      const isAgain = sends++ > 0
-      let request = taken
-      if (isAgain && hasBody) {
-        request = spare as Request
-        spare = request.clone()
-      } else if (isAgain) request = new Kind(taken)
-      if (redirect && redirect !== request.redirect) request = new Kind(request, { redirect })
-      for (const [name, value] of Object.entries(headers)) request.headers.set(name, value)
-      return extras && Object.keys(extras).length ? [request, extras as RequestInit] : [request]
-    },
-    redirected(next, status) {
-      const isGet = becomesGet(status, taken.method)
-      const same: Record<string, unknown> = {}
-      for (const field of fields)
-        if (field in taken && field !== 'body' && field !== 'window') same[field] = taken[field as 'method']
-      same.headers = isGet ? withoutContentHeaders(new Headers(taken.headers)) : taken.headers
-      if (isGet) same.method = 'GET'
-      else if (hasBody) Object.assign(same, { body: (spare as Request).clone().body, duplex: 'half' })
-      return takeRequest(new Kind(next, same as RequestInit), extras as RequestInit | undefined)
-    },
-    release() {
-      // Lets go of what the clone still buffers.
-      spare?.body?.cancel().catch(() => undefined)
-      spare = undefined
-    },
+    redirect: request.redirect,
+    headers,
+    init: extras && Object.keys(extras).length ? (extras as RequestInit) : undefined,
+    request,
+    // Cloned before the first send, since no platform lets a body be rebuilt.
+    spare: hasBody(request) ? request.clone() : undefined,
+    sends: 0,
   }
 }
 
-/** A copy with the known fields read one by one (init may have a prototype, or be a Request) and the caller's extras, such as undici's `dispatcher`. */
-function copyInit(given: RequestInit): RequestInit {
+/** The caller's own kind of Request: an injected fetch may not know the global one. */
+const kindOf = (request: Request): typeof Request =>
+  request.constructor.name === 'Request' ? (request.constructor as typeof Request) : Request
+
+/** Where Requests show no body (React Native), any method but GET and HEAD may have one. */
+function hasBody(request: Request): boolean {
+  const { body } = request as { body?: unknown }
+  return body === undefined ? !/^(GET|HEAD)$/i.test(request.method) : body !== null
+}
+
+/** The request will wait: what the caller does to its init meanwhile must not show. */
+export function detach(outgoing: Outgoing): void {
+  if (outgoing.init) outgoing.init = { ...outgoing.init }
+}
+
+/** Calls fetch with these headers added. */
+export function dispatch(
+  fetch: typeof globalThis.fetch,
+  outgoing: Outgoing,
+  added: Added | undefined,
+  redirect?: RequestRedirect,
+): Promise<Response> {
+  const { url, init, headers } = outgoing
+  outgoing.sends++
+  if (!outgoing.request) {
+    const own = { ...init, headers: withHeaders(headers, added) } as RequestInit
+    if (redirect) own.redirect = redirect
+    return fetch(url, own)
+  }
+  const request = nextRequest(outgoing, redirect)
+  for (const name in added) request.headers.set(name, added[name] as string)
+  return init ? fetch(request, init) : fetch(request)
+}
+
+function nextRequest(outgoing: Outgoing, redirect: RequestRedirect | undefined): Request {
+  let request = outgoing.request as Request
+  const Kind = kindOf(request)
+  if (outgoing.sends > 1) {
+    request = outgoing.spare ?? new Kind(request)
+    if (outgoing.spare) outgoing.spare = request.clone()
+  }
+  return redirect ? new Kind(request, { redirect }) : request
+}
+
+/** The answer is final: what was kept for a second send is let go. */
+export function release(outgoing: Outgoing): void {
+  outgoing.spare?.body?.cancel().catch(() => undefined)
+  outgoing.spare = undefined
+}
+
+/** The same request at another place, as a redirect with this status makes it (Fetch standard, HTTP-redirect fetch). */
+export function redirected(outgoing: Outgoing, url: string, status: number): Outgoing | undefined {
+  const { method, init, headers, request, spare } = outgoing
+  const becomesGet = status === 303 ? !/^(GET|HEAD)$/i.test(method) : status < 303 && /^POST$/i.test(method)
+  const kept = becomesGet ? withoutContentHeaders(headers) : headers
+  if (!request) {
+    const { body, ...rest } = init ?? {}
+    const same = becomesGet ? { ...rest, method: 'GET' } : { ...init }
+    return takeUrl(url, { ...same, ...(kept && { headers: kept }) })
+  }
+  const same: Record<string, unknown> = {}
+  for (const field of fields) {
+    if (field in request && field !== 'body' && field !== 'window') same[field] = request[field as 'method']
+  }
+  same.headers = kept
+  if (becomesGet) same.method = 'GET'
+  else if (spare) Object.assign(same, { body: spare.clone().body, duplex: 'half' })
+  return takeRequest(new (kindOf(request))(url, same as RequestInit), init)
+}
+
+/** What described a body that is gone. */
+function withoutContentHeaders(headers: OwnHeaders | undefined): [string, string][] {
+  const pairs = headers && (isHeaders(headers) || Array.isArray(headers)) ? [...headers] : Object.entries(headers ?? {})
+  return pairs.filter(([name]) => !/^content-(encoding|language|location|type|length)$/i.test(name))
+}
+
+/** Init as it is, or a copy with the known fields read one by one where it has a prototype (a class, a `Request`). */
+function readInit(given: RequestInit): RequestInit {
   const prototype = Object.getPrototypeOf(given)
-  if (prototype === Object.prototype || prototype === null) return { ...given }
+  if (prototype === Object.prototype || prototype === null) return given
   const copy: Record<string, unknown> = { ...given }
   for (const field of fields) {
     const value = (given as Record<string, unknown>)[field]
@@ -141,41 +189,32 @@ function copyInit(given: RequestInit): RequestInit {
   return copy
 }
 
-const becomesGet = (status: number, method = 'GET') =>
-  status === 303 ? !/^(GET|HEAD)$/i.test(method) : (status === 301 || status === 302) && /^POST$/i.test(method)
-
-/** What described a body that is gone. */
-function withoutContentHeaders(headers: OwnHeaders): OwnHeaders {
-  const describesBody = (name: string) => /^content-(encoding|language|location|type|length)$/i.test(name)
-  if (Array.isArray(headers)) return headers.filter(([name]) => !describesBody(name))
-  if (!isHeaders(headers)) return Object.fromEntries(Object.entries(headers).filter(([name]) => !describesBody(name)))
-  for (const name of [...headers.keys()]) if (describesBody(name)) headers.delete(name)
-  return headers
-}
-
 const isHeaders = (headers: object): headers is Headers =>
   typeof (headers as Headers).append === 'function' && typeof (headers as Headers).get === 'function'
 
 /** The caller's own kind: `new Headers()` would change the case that Node puts on the wire. */
-function copyHeaders(headers: RequestInit['headers']): OwnHeaders {
-  if (!headers) return {}
+function copyHeaders(headers: RequestInit['headers']): OwnHeaders | undefined {
+  if (!headers) return undefined
   if (isHeaders(headers)) return new (headers.constructor as typeof Headers)(headers)
-  if (Symbol.iterator in headers)
+  if (Symbol.iterator in headers) {
     return Array.from(headers as Iterable<[string, string]>, pair => [...pair] as [string, string])
+  }
   return { ...(headers as Record<string, string>) }
 }
 
-function hasHeader(headers: OwnHeaders, name: string): boolean {
+export function hasHeader(headers: OwnHeaders | undefined, name: string): boolean {
+  if (!headers) return false
   if (isHeaders(headers)) return headers.has(name)
   const names = Array.isArray(headers) ? headers.map(([own]) => own) : Object.keys(headers)
-  return names.some(own => String(own).toLowerCase() === name.toLowerCase())
+  return names.some(own => own.length === name.length && own.toLowerCase() === name.toLowerCase())
 }
 
-function withHeaders(own: OwnHeaders, added: Readonly<Record<string, string>>): OwnHeaders {
-  if (Array.isArray(own)) return [...own, ...Object.entries(added)]
+function withHeaders(own: OwnHeaders | undefined, added: Added | undefined): OwnHeaders {
+  if (!own) return { ...added }
+  if (Array.isArray(own)) return [...own, ...Object.entries(added ?? {})]
   if (!isHeaders(own)) return { ...own, ...added }
   const headers = new (own.constructor as typeof Headers)(own)
-  for (const [name, value] of Object.entries(added)) headers.set(name, value)
+  for (const name in added) headers.set(name, added[name] as string)
   return headers
 }
 
