@@ -8,6 +8,7 @@ import { activityRoutes, type StreamOptions } from './activity-routes.ts'
 import { clientAddress } from './client-address.ts'
 import { clientAdministration } from './client-administration.ts'
 import { collect } from './collect.ts'
+import { docs } from './docs.ts'
 import type { Env } from './environment.ts'
 import { answerError, apiError } from './errors.ts'
 import type { FaultInjection } from './faults.ts'
@@ -77,6 +78,7 @@ export function createApp(parts: AppParts): Hono<Env> {
   app.route('/activity', activityRoutes(services, streams))
   app.route('/clients', clientAdministration(services.clients, adminKey))
   app.route('/.well-known', metadata(services.issuer, key))
+  app.route('/', docs())
   return app
 }
 
