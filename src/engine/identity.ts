@@ -87,7 +87,8 @@ export function createIdentity(options: IdentityOptions): Identity {
     if (manager.status === 'starting') return start()
     return chain(store.read(), reading => {
       if (reading.what === 'value') {
-        if (manager.meet(reading.record) === 'undead') reassert()
+        // Without a lock somebody may have written over a successor: its holder writes it again.
+        if (['undead', 'stale'].includes(manager.meet(reading.record))) reassert()
         if (contexts.isBehind) void contexts.ask()
       } else if (reading.what === 'empty' && isNews && manager.held && !manager.held.unsaved) manager.end('elsewhere')
       else if (reading.what === 'unavailable') fail(reading.cause)
@@ -204,11 +205,12 @@ export function createIdentity(options: IdentityOptions): Identity {
         next = undefined
         const mine = manager.held
         if ((mine?.record.id ?? endedId) !== id || reading.what === 'corrupt') return undefined
-        const isUndead = reading.what === 'value' && manager.meet(reading.record) === 'undead'
+        const meeting = reading.what === 'value' ? manager.meet(reading.record) : undefined
+        const isUndead = meeting === 'undead'
         if (mine !== manager.held && mine?.record.id !== manager.held?.record.id) return undefined
         if (!mine) {
           if (isUndead) next = { v: 1, id, generation: manager.seen + 1, signedOut: true }
-        } else if (isUndead || manager.held?.unsaved) {
+        } else if (isUndead || meeting === 'stale' || manager.held?.unsaved) {
           const { record } = manager.held ?? mine
           next = isUndead ? { ...record, generation: manager.seen + 1 } : record
         }

@@ -1,0 +1,102 @@
+import { createServer, type IncomingMessage } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
+import { secret } from '../support/no-leaks.ts'
+
+export interface TabServer {
+  readonly origin: string
+  readonly stats: { tokenCalls: number; refused: number; apiCalls: number }
+  /** From now on the API refuses every access token there is. */
+  expireAccess(): void
+  /** Answers of the token endpoint wait this long. */
+  delayTokensMs: number
+  /** The last spent refresh token gets its successor again, as servers with a reuse window do. */
+  hasReuseWindow: boolean
+  close(): Promise<void>
+}
+
+const page = `<!doctype html><meta charset="utf-8"><title>tab</title><script type="module">
+  import { createSession, webStorage } from '/latchkey.js'
+  const kind = new URLSearchParams(location.search).get('storage') ?? 'local'
+  globalThis.events = []
+  const grant = async ({ refreshToken }, { fetch, signal }) => {
+    const body = new URLSearchParams({ refresh_token: refreshToken })
+    const response = await fetch('/token', { method: 'POST', body, signal })
+    if (!response.ok) throw response
+    return response.json()
+  }
+  globalThis.session = createSession({
+    resources: location.origin, name: 'tabs', grant, storage: webStorage(kind), renewal: { minIntervalMs: 0, lockTimeoutMs: 4000, timeoutMs: 3000 },
+  })
+  for (const type of ['signed-out', 'degraded', 'renewal-failed', 'storage-failed'])
+    session.on(type, payload => events.push([type, payload.reason ?? payload.what ?? payload.error?.code]))
+  globalThis.call = async () => { try { return (await session.fetch('/api')).status } catch (error) { return error.code ?? String(error) } }
+  void session.state
+</script>`
+
+/** A page, a rotating token endpoint where each refresh token works once, and an API that knows the newest access token only. */
+export async function createTabServer(): Promise<TabServer> {
+  const { outputFiles } = await build({
+    entryPoints: [fileURLToPath(new URL('../../src/index.ts', import.meta.url))],
+    bundle: true,
+    format: 'esm',
+    write: false,
+  })
+  const script = outputFiles[0]?.text ?? ''
+  const stats = { tokenCalls: 0, refused: 0, apiCalls: 0 }
+  let current = 0
+  let good = 0
+  const issue = () => {
+    good = ++current
+    return { access_token: secret(`access-${current}`), refresh_token: secret(`refresh-${current}`), expires_in: 3600 }
+  }
+
+  async function answer(request: IncomingMessage): Promise<[status: number, type: string, body: string]> {
+    const path = request.url?.split('?')[0]
+    if (path === '/') return [200, 'text/html', page]
+    if (path === '/latchkey.js') return [200, 'text/javascript', script]
+    if (path === '/sign-in') return [200, 'application/json', JSON.stringify(issue())]
+    if (path === '/token') {
+      let body = ''
+      for await (const chunk of request) body += chunk
+      stats.tokenCalls++
+      const sent = new URLSearchParams(body).get('refresh_token')
+      const isReused = server.hasReuseWindow && sent === secret(`refresh-${current - 1}`)
+      const isGood = isReused || sent === secret(`refresh-${current}`)
+      const response = isGood ? issue() : undefined
+      if (!isGood) stats.refused++
+      if (server.delayTokensMs) await new Promise(resolve => setTimeout(resolve, server.delayTokensMs))
+      return response
+        ? [200, 'application/json', JSON.stringify(response)]
+        : [400, 'application/json', '{"error":"invalid_grant"}']
+    }
+    if (path === '/api') {
+      stats.apiCalls++
+      const isGood = request.headers.authorization === `Bearer ${secret(`access-${good}`)}`
+      return isGood ? [200, 'text/plain', 'ok'] : [401, 'text/plain', 'no']
+    }
+    return [404, 'text/plain', '']
+  }
+
+  const listener = createServer(async (request, response) => {
+    const [status, type, body] = await answer(request)
+    response.writeHead(status, { 'content-type': type }).end(body)
+  })
+  await new Promise<void>(resolve => listener.listen(0, '127.0.0.1', resolve))
+  const server: TabServer = {
+    origin: `http://127.0.0.1:${(listener.address() as AddressInfo).port}`,
+    stats,
+    delayTokensMs: 0,
+    hasReuseWindow: false,
+    expireAccess() {
+      good = -1
+    },
+    close: () =>
+      new Promise(resolve => {
+        listener.close(() => resolve())
+        listener.closeAllConnections()
+      }),
+  }
+  return server
+}

@@ -1,0 +1,142 @@
+import { type Browser, type BrowserContext, chromium, type Page } from 'playwright'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest'
+import { createTabServer, type TabServer } from './tab-server.ts'
+
+/** What the page of the tab server puts on its global. */
+declare global {
+  var session: import('../../src/index.ts').Session
+  var call: () => Promise<number | string>
+  var events: [type: string, detail: string][]
+}
+
+let browser: Browser
+let server: TabServer
+let context: BrowserContext
+
+beforeAll(async () => {
+  browser = await chromium.launch(inject('chromium'))
+})
+afterAll(() => browser.close())
+beforeEach(async () => {
+  server = await createTabServer()
+  context = await browser.newContext()
+})
+afterEach(async () => {
+  await context.close()
+  await server.close()
+})
+
+async function openTab(query = ''): Promise<Page> {
+  const page = await context.newPage()
+  await page.goto(server.origin + query)
+  await page.waitForFunction(() => 'call' in globalThis)
+  return page
+}
+
+const signIn = (page: Page) => page.evaluate(async () => session.adopt(await (await fetch('/sign-in')).json()))
+const callIn = (page: Page) => page.evaluate(() => globalThis.call())
+const callAll = (tabs: Page[]) => Promise.all(tabs.map(callIn))
+const statuses = (tabs: Page[]) => Promise.all(tabs.map(tab => tab.evaluate(() => session.state.status)))
+const eventsOf = async (tabs: Page[]) => (await Promise.all(tabs.map(tab => tab.evaluate(() => events)))).flat()
+
+async function openTabs(count: number): Promise<Page[]> {
+  const first = await openTab()
+  await signIn(first)
+  return [first, ...(await Promise.all(Array.from({ length: count - 1 }, () => openTab())))]
+}
+
+describe('ten tabs on one localStorage', () => {
+  it('3: make exactly one token call per expiry, 100 expiries long, and nobody is signed out', async () => {
+    const tabs = await openTabs(10)
+    for (let round = 1; round <= 100; round++) {
+      server.expireAccess()
+      expect(await callAll(tabs)).toEqual(Array(10).fill(200))
+      expect(server.stats.tokenCalls).toBe(round)
+    }
+    expect(await eventsOf(tabs)).toEqual([])
+  }, 120_000)
+
+  it.each([
+    ['Web Locks', ['locks']],
+    ['BroadcastChannel', ['channel']],
+    ['both', ['locks', 'channel']],
+  ])(
+    '3: without %s a loser adopts what the winner got, and nobody is signed out',
+    async (_name, missing) => {
+      await context.addInitScript(names => {
+        if (names.includes('locks')) Object.defineProperty(navigator, 'locks', { value: undefined })
+        if (names.includes('channel')) Reflect.deleteProperty(globalThis, 'BroadcastChannel')
+      }, missing)
+      const tabs = await openTabs(10)
+      for (let round = 1; round <= 20; round++) {
+        server.expireAccess()
+        expect(await callAll(tabs)).toEqual(Array(10).fill(200))
+        if (!missing.includes('locks')) expect(server.stats.tokenCalls).toBe(round)
+      }
+      expect(await statuses(tabs)).toEqual(Array(10).fill('signed-in'))
+      expect((await eventsOf(tabs)).filter(([type]) => type === 'signed-out')).toEqual([])
+    },
+    120_000,
+  )
+
+  it('43: a sign-out in one tab is a sign-out in all of them, and a reload stays signed out', async () => {
+    const tabs = await openTabs(3)
+    await tabs[0]?.evaluate(() => session.signOut())
+    for (const tab of tabs)
+      await tab.waitForFunction(() => session.state.status === 'signed-out', null, { timeout: 1000 })
+    await tabs[1]?.reload()
+    await tabs[1]?.waitForFunction(() => 'call' in globalThis)
+    expect(await callIn(tabs[1] as Page)).toBe('signed_out')
+  })
+
+  it.each([
+    ['closed', (tab: Page) => tab.close()],
+    ['navigated away', (tab: Page) => tab.goto('about:blank')],
+  ])(
+    '4: a tab that is %s in the middle of a renewal leaves the others a token, inside a reuse window',
+    async (_how, leave) => {
+      const tabs = await openTabs(3)
+      server.delayTokensMs = 300
+      server.hasReuseWindow = true
+      server.expireAccess()
+      const [lost, ...others] = tabs as [Page, Page, Page]
+      void callIn(lost).catch(() => undefined)
+      await expect.poll(() => server.stats.tokenCalls).toBe(1)
+      await leave(lost)
+      expect(await callAll(others)).toEqual([200, 200])
+      expect(server.stats).toMatchObject({ tokenCalls: 2, refused: 0 })
+    },
+    30_000,
+  )
+
+  it('4: a tab that is frozen while it holds the lock costs the others their bound at most, and does not bring old tokens back', async () => {
+    const tabs = await openTabs(3)
+    server.delayTokensMs = 500
+    server.hasReuseWindow = true
+    server.expireAccess()
+    const [frozen, ...others] = tabs as [Page, Page, Page]
+    void callIn(frozen).catch(() => undefined)
+    await expect.poll(() => server.stats.tokenCalls).toBe(1)
+    const devtools = await context.newCDPSession(frozen)
+    await devtools.send('Page.setWebLifecycleState', { state: 'frozen' })
+    expect(await callAll(others)).toEqual([200, 200])
+    await devtools.send('Page.setWebLifecycleState', { state: 'active' })
+    expect(await callIn(frozen)).toBe(200)
+    expect(await callAll(tabs)).toEqual([200, 200, 200])
+    expect(await statuses(tabs)).toEqual(Array(3).fill('signed-in'))
+  }, 60_000)
+})
+
+describe('a duplicated tab with its own copy of sessionStorage', () => {
+  it('3: never spends the refresh token that the other tab spent', async () => {
+    const first = await openTab('/?storage=session')
+    await signIn(first)
+    const [popup] = await Promise.all([context.waitForEvent('page'), first.evaluate(() => void open(location.href))])
+    await popup.waitForFunction(() => 'call' in globalThis && session.state.status === 'signed-in')
+    for (let round = 1; round <= 5; round++) {
+      server.expireAccess()
+      expect(await callAll(round % 2 ? [first, popup] : [popup, first])).toEqual([200, 200])
+      expect(server.stats).toMatchObject({ tokenCalls: round, refused: 0 })
+    }
+  }, 60_000)
+})
