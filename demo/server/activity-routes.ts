@@ -50,8 +50,13 @@ async function follow(
   const endWithToken = () => {
     if (clock() >= claims.exp * 1000 || !refreshTokens.isLive(claims.sid)) stop()
   }
+  // One after the other: writeSSE awaits before it writes, and would be overtaken by a comment or by the end.
+  let written: Promise<unknown> = Promise.resolve()
+  const enqueue = (write: () => Promise<unknown>) => {
+    written = written.then(write)
+  }
   const write = (entry: ActivityEntry) => {
-    void stream.writeSSE({ id: String(entry.id), event: entry.kind, data: JSON.stringify(entry) })
+    enqueue(() => stream.writeSSE({ id: String(entry.id), event: entry.kind, data: JSON.stringify(entry) }))
     endWithToken()
   }
   stream.onAbort(() => stop())
@@ -60,9 +65,9 @@ async function follow(
   // No await between the two: nothing happens unseen after the replay and before the first listening.
   if (lastEventId !== undefined) for (const entry of activity.after(claims.sub, lastEventId)) write(entry)
   const off = activity.listen(claims.sub, write)
-  void stream.write(': connected\n\n')
+  enqueue(() => stream.write(': connected\n\n'))
   const heartbeat = setInterval(() => {
-    void stream.write(': heartbeat\n\n')
+    enqueue(() => stream.write(': heartbeat\n\n'))
     endWithToken()
   }, options.heartbeatMs)
 
@@ -70,6 +75,7 @@ async function follow(
   clearInterval(heartbeat)
   off()
   statistics.streams -= 1
+  await written
 }
 
 function limitOf(c: Context): number {
