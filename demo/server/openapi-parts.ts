@@ -15,6 +15,11 @@ const descriptions: Record<number, string> = {
   415: 'The body is of the wrong type',
 }
 
+/** An access token with this scope, a user's or a service's. */
+export function bearer(scope: string): Json[] {
+  return [{ user: [scope] }, { service: [scope] }]
+}
+
 export function operation(tag: string, summary: string, rest: Json): Json {
   return { tags: [tag], summary, ...rest }
 }

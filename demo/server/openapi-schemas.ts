@@ -8,13 +8,8 @@ const scopeList = { type: 'array', items: { enum: knownScopes }, minItems: 1, ex
 const addresses = { type: 'array', items: text, example: ['127.0.0.1', '10.0.0.0/8'] }
 
 export const securitySchemes: Json = {
-  oauth: {
-    type: 'oauth2',
-    flows: {
-      password: { tokenUrl: '/token', refreshUrl: '/token', scopes },
-      clientCredentials: { tokenUrl: '/token', scopes },
-    },
-  },
+  user: { type: 'oauth2', flows: { password: { tokenUrl: '/token', refreshUrl: '/token', scopes } } },
+  service: { type: 'oauth2', flows: { clientCredentials: { tokenUrl: '/token', scopes } } },
   client: { type: 'http', scheme: 'basic', description: 'client_id and client_secret' },
   apiKey: { type: 'apiKey', in: 'header', name: 'x-api-key', description: 'An API key of a client' },
   administratorKey: { type: 'apiKey', in: 'header', name: 'x-api-key', description: "The administrator's key" },

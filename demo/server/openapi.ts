@@ -1,5 +1,6 @@
 import {
   answer,
+  bearer,
   clientFields,
   clientSecurity,
   errors,
@@ -61,11 +62,11 @@ const tokens: Json = {
 const resource: Json = {
   '/collect': {
     get: operation('resource', 'The newest items that you sent', {
-      security: [{ oauth: ['collect'] }, { apiKey: [] }],
+      security: [...bearer('collect'), { apiKey: [] }],
       responses: { 200: answer('Up to 20 items, newest first', 'Items'), ...errors(400, 401, 403) },
     }),
     post: operation('resource', 'Send an item: any JSON', {
-      security: [{ oauth: ['collect'] }, { apiKey: [] }],
+      security: [...bearer('collect'), { apiKey: [] }],
       requestBody: json({ example: { temperature: 21.5 } }),
       responses: { 201: answer('It was collected', 'Collected'), ...errors(400, 401, 403, 413, 415) },
     }),
@@ -75,14 +76,14 @@ const resource: Json = {
 const activity: Json = {
   '/activity': {
     get: operation('activity', 'What happened to your sessions, newest first', {
-      security: [{ oauth: ['activity'] }],
+      security: bearer('activity'),
       parameters: [{ name: 'limit', in: 'query', schema: { type: 'integer', minimum: 1, maximum: 100, default: 50 } }],
       responses: { 200: answer('The entries', 'Activity'), ...errors(400, 401, 403) },
     }),
   },
   '/activity/stream': {
     get: operation('activity', 'The same as it happens: server-sent events, which end with the access token', {
-      security: [{ oauth: ['activity'] }],
+      security: bearer('activity'),
       parameters: [{ name: 'Last-Event-ID', in: 'header', schema: { type: 'integer' } }],
       responses: {
         200: { description: 'Events named by their kind', content: { 'text/event-stream': { schema: text } } },
