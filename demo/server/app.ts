@@ -50,7 +50,7 @@ export function createApp(parts: AppParts): Hono<Env> {
       maxAge: 600,
     }),
   )
-  app.use(secureHeaders())
+  app.use(secureHeaders({ strictTransportSecurity: false })) // this is for whoever adds the TLS to say
   app.use(
     methodNotAllowed({
       app,
