@@ -105,7 +105,10 @@ async function watchActivity(): Promise<void> {
   watching = mine
   while (!mine.signal.aborted) {
     try {
-      const { body, ok, status } = await session.fetch(`${config.api}/activity/stream`, { signal: mine.signal })
+      const { body, ok, status } = await session.fetch(`${config.api}/activity/stream`, {
+        signal: mine.signal,
+        headers: { 'Last-Event-ID': lastActivity },
+      })
       if (!ok || !body) return log('activity', `the stream answered ${status}`, 'bad')
       const reader = body.pipeThrough(new TextDecoderStream()).getReader()
       let rest = ''
@@ -123,7 +126,16 @@ async function watchActivity(): Promise<void> {
   }
 }
 
+// Where the stream goes on after a reconnect: from the start at first.
+let lastActivity = '0'
+
 function showActivity(event: string): void {
+  lastActivity =
+    event
+      .split('\n')
+      .find(line => line.startsWith('id:'))
+      ?.slice(3)
+      .trim() ?? lastActivity
   const data = event
     .split('\n')
     .find(line => line.startsWith('data:'))

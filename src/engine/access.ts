@@ -2,7 +2,7 @@ import { abortReason, SessionError, toError } from '../values/errors.ts'
 import { isFailure, type Outcome } from './flight.ts'
 import type { Identity } from './identity.ts'
 import type { Renewal } from './renewal.ts'
-import { type Held, signedOutFailure, type TokenManager } from './token-manager.ts'
+import type { Held, TokenManager } from './token-manager.ts'
 
 export interface AccessRequest {
   readonly signal?: AbortSignal | null | undefined
@@ -66,12 +66,12 @@ export function createAccess(options: AccessOptions): Access {
     if (manager.status === 'starting') throw startError()
     const isReplaced =
       begun === undefined ? status === 'starting' && manager.epoch !== epoch : manager.held?.record.id !== begun
-    if (isReplaced) throw signedOut()
+    if (isReplaced) throw manager.signedOutError()
     if (!manager.held && signInHeadless && !manager.isSignedOutOnPurpose) {
       const outcome = await abortable(signInHeadless(), signal)
       if (isFailure(outcome)) throw toError(outcome)
     }
-    if (!manager.held) throw signedOut()
+    if (!manager.held) throw manager.signedOutError()
     return manager.held
   }
 
@@ -88,12 +88,12 @@ export function createAccess(options: AccessOptions): Access {
     if (!canRenew) {
       manager.end(record.refused ? 'refused' : 'expired')
       if (signInHeadless) return get(request)
-      throw signedOut()
+      throw manager.signedOutError()
     }
     const outcome = await abortable(renewal.renew(record.tokens.accessToken, remaining <= 0), signal)
     const now = manager.held
     if (now?.record.id !== record.id) {
-      throw isFailure(outcome) && outcome.code === 'signed_out' ? toError(outcome) : signedOut()
+      throw isFailure(outcome) && outcome.code === 'signed_out' ? toError(outcome) : manager.signedOutError()
     }
     // A token that arrived expired still serves those who waited for it.
     if (!isFailure(outcome) || manager.remainingMs() > 0) return now
@@ -122,9 +122,6 @@ export function createAccess(options: AccessOptions): Access {
       { cause },
     )
   }
-
-  const signedOut = () =>
-    toError(signedOutFailure(manager.state.status === 'signed-out' ? manager.state.reason : undefined))
 
   return {
     peek,

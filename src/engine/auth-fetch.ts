@@ -9,13 +9,7 @@ import type { ResourceMatcher } from '../values/resources.ts'
 import type { Access } from './access.ts'
 import { isFailure } from './flight.ts'
 import { followRedirects } from './redirects.ts'
-import {
-  type Held,
-  type SessionEvents,
-  type StepUpRequest,
-  signedOutFailure,
-  type TokenManager,
-} from './token-manager.ts'
+import type { Held, SessionEvents, StepUpRequest, TokenManager } from './token-manager.ts'
 
 /** Whether an answer means that the token is no good. Bodies are read from a clone only. */
 export type IsAuthFailure = (
@@ -32,10 +26,10 @@ interface AuthFetchOptions {
   readonly clock: Clock
   readonly emitter: Emitter<SessionEvents>
   readonly minIntervalMs: number
-  readonly isAuthFailure: IsAuthFailure | undefined
-  readonly onStepUp: ((request: StepUpRequest) => boolean | Promise<boolean>) | undefined
-  readonly whenSignedOut: 'reject' | 'send-anonymously'
-  readonly redirects: 'safe' | 'platform'
+  readonly isAuthFailure?: IsAuthFailure
+  readonly onStepUp?: (request: StepUpRequest) => boolean | Promise<boolean>
+  readonly whenSignedOut?: 'reject' | 'send-anonymously'
+  readonly redirects?: 'safe' | 'platform'
   readonly assertUsable: (signal: AbortSignal | null | undefined) => void
 }
 
@@ -104,7 +98,7 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
       if (name === 'Authorization') continue
       // The caller's own credential wins, and its 401 is the caller's.
       if (hasHeader(request.headers, name)) return dispatch(raw, request, undefined)
-      isGuarded ||= name.toLowerCase() !== 'authorization' && options.redirects === 'safe'
+      isGuarded ||= name.toLowerCase() !== 'authorization' && options.redirects !== 'platform'
     }
     const sent = isGuarded ? sendGuarded(request, held, headers) : dispatch(raw, request, headers)
     const reported = emitter.has('request') ? report(request, sent) : sent
@@ -197,8 +191,7 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
   /** The sign-in that the request belongs to is over. */
   async function giveUp(request: Outgoing, response?: Response): Promise<never> {
     release(request)
-    const { state } = manager
-    throw toError(signedOutFailure(state.status === 'signed-out' ? state.reason : 'replaced'), response)
+    throw manager.signedOutError(response)
   }
 
   /** 403 `insufficient_scope` (RFC 6750 §3.1) and 401 `insufficient_user_authentication` (RFC 9470): told, and sent again once the app has stepped up. */

@@ -1,4 +1,5 @@
 import type { Channel } from '../ports/channel.ts'
+import type { StorageScope } from '../ports/token-storage.ts'
 import { isRecord, type LiveRecord, type StoredRecord } from '../values/record.ts'
 import type { TokenManager } from './token-manager.ts'
 
@@ -32,7 +33,7 @@ export interface Contexts {
 interface ContextsOptions {
   readonly self: string
   readonly channel: Channel | undefined
-  readonly isTab: boolean
+  readonly scope: StorageScope
   readonly manager: TokenManager
   /** The storage may hold something newer: read it. */
   readonly onNews: () => void
@@ -44,7 +45,8 @@ interface ContextsOptions {
 const askMs = 100
 
 export function createContexts(options: ContextsOptions): Contexts {
-  const { self, channel, isTab, manager, onNews, onAnswer, onBroken } = options
+  const { self, channel, manager, onNews, onAnswer, onBroken } = options
+  const isTab = options.scope === 'tab'
   const clones = new Set<string>()
   let announced = 0
   let handedOver: string | undefined

@@ -17,7 +17,7 @@ interface HeadlessOptions {
   readonly manager: TokenManager
   readonly identity: Identity
   readonly takeTurn: TakeTurn
-  readonly lockName: string | undefined
+  readonly lockName: (id: string) => string | undefined
   readonly timeoutMs: number
   readonly lockTimeoutMs: number
   readonly guard: <T>(run: () => T, signal: AbortSignal) => T
@@ -82,9 +82,11 @@ export function createHeadlessSignIn(options: HeadlessOptions): () => Promise<Ou
     const flight = createFlight(home, flightId, '')
     home.flight = flight
     const run = async () => flight.settle(await signIn())
-    const options_ = { timeoutMs: options.lockTimeoutMs, leave: flight.ended }
+    const name = options.lockName(flightId)
     void (async () => {
-      const turn = options.lockName ? await options.takeTurn(options.lockName, options_, run) : await run()
+      const turn = name
+        ? await options.takeTurn(name, { timeoutMs: options.lockTimeoutMs, leave: flight.ended }, run)
+        : await run()
       if (turn === 'timeout')
         flight.settle({ code: 'lock_timeout', message: 'Another context is signing in and did not finish in time.' })
       flight.land()

@@ -31,14 +31,14 @@ export interface RecordStore {
 interface StoreOptions {
   readonly storage: TokenStorage
   readonly key: string
-  readonly timeoutMs: number
+  readonly storageTimeoutMs: number
   /** Whether a record was written by this session's grant. */
   readonly isOwn: (record: StoredRecord) => boolean
 }
 
 const mostConflicts = 8
 
-export function createRecordStore({ storage, key, timeoutMs, isOwn }: StoreOptions): RecordStore {
+export function createRecordStore({ storage, key, storageTimeoutMs: timeoutMs, isOwn }: StoreOptions): RecordStore {
   const interactive = storage.interactive === true
   let last: Reading | undefined
   let open: Promise<Reading> | undefined

@@ -11,7 +11,7 @@ import { createFlight, type Flight, type Home, type Outcome } from './flight.ts'
 import type { Reading, RecordStore } from './record-store.ts'
 import { type Announce, type Held, type SessionEvents, signedOutFailure, type TokenManager } from './token-manager.ts'
 import type { TakeTurn } from './turn.ts'
-import { judge } from './verdict.ts'
+import { judge, longestRetryAfterMs } from './verdict.ts'
 
 /** The times of a session, in milliseconds. */
 export interface RenewalNumbers {
@@ -32,12 +32,11 @@ export interface Renewal {
   wake(): void
 }
 
-interface RenewalOptions {
+interface RenewalOptions extends RenewalNumbers {
   readonly self: string
   readonly grant: Grant<never>
   readonly fetch: typeof fetch
   readonly clock: Clock
-  readonly numbers: RenewalNumbers
   readonly isRefusedByApp: ((error: unknown) => boolean) | undefined
   readonly home: Home
   readonly manager: TokenManager
@@ -53,7 +52,7 @@ interface RenewalOptions {
   /** Runs a grant so that its own calls of the session can be told. */
   readonly guard: <T>(run: () => T, signal: AbortSignal) => T
   /** The session ended while its pair was on the way. */
-  readonly revoke: (id: string, tokens: TokenSet) => void
+  readonly revokeLate: (id: string, tokens: TokenSet) => void
   /** The record in the storage belongs to a sign-in that ended, or could not be saved: write again what counts. */
   readonly reassert: () => void
   /** Tells the other sessions of this realm and the other contexts. */
@@ -71,7 +70,6 @@ const quickRetriesMs = [100, 300]
 const adoptionWaitMs = 1000
 const firstBackOffMs = 1000
 const longestBackOffMs = 60_000
-const longestRetryAfterMs = 3_600_000
 const clientErrorsUntilSignIn = 3
 
 const adopted: Outcome = { how: 'adopted' }
@@ -86,7 +84,7 @@ const jitter = (ms: number) => ms * (1 - Math.random() / 2)
  * Waiters get one answer each, within their bound, whatever hangs.
  */
 export function createRenewal(options: RenewalOptions): Renewal {
-  const { grant, clock, numbers, home, manager, store, contexts, takeTurn, emitter, scope } = options
+  const { grant, clock, home, manager, store, contexts, takeTurn, emitter, scope } = options
   let failures = 0
   let clientErrors = 0
   let retryAtMs = 0
@@ -129,7 +127,7 @@ export function createRenewal(options: RenewalOptions): Renewal {
         if (isServed(flight, rejected)) leave.abort()
       })
       flight.ended.addEventListener('abort', () => leave.abort())
-      const timeoutMs = steal ? Math.min(numbers.lockTimeoutMs, 5000) : numbers.lockTimeoutMs
+      const timeoutMs = steal ? Math.min(options.lockTimeoutMs, 5000) : options.lockTimeoutMs
       const turn = await takeTurn(name, { timeoutMs, leave: leave.signal, steal }, run)
       stop()
       if (turn === 'left') outcome = adopted
@@ -157,7 +155,7 @@ export function createRenewal(options: RenewalOptions): Renewal {
     const held = manager.held
     if (held?.record.id !== flight.id || isServed(flight, rejected) || !flight.isUrgent) return false
     const { attempt } = held.record
-    return !attempt || clock.now() - attempt.atMs > numbers.timeoutMs
+    return !attempt || clock.now() - attempt.atMs > options.timeoutMs
   }
 
   async function underLock(
@@ -244,11 +242,11 @@ export function createRenewal(options: RenewalOptions): Renewal {
     const abort = new AbortController()
     const call = callGrant(flight, base, abort.signal)
     const over = new Promise<undefined>(resolve => flight.ended.addEventListener('abort', () => resolve(undefined)))
-    const wait = () => within(Promise.race([call, over]), numbers.timeoutMs, () => 'late' as const)
+    const wait = () => within(Promise.race([call, over]), options.timeoutMs, () => 'late' as const)
     let answer = await wait()
     if (answer === 'late') {
       abort.abort()
-      const message = `The authorization server did not answer within ${numbers.timeoutMs} ms. The session is kept; try again later.`
+      const message = `The authorization server did not answer within ${options.timeoutMs} ms. The session is kept; try again later.`
       flight.settle(backOff({ code: 'unreachable', message }, false, announce))
       answer = await wait()
       // The abort made it fail: that is the failure we know already.
@@ -265,14 +263,14 @@ export function createRenewal(options: RenewalOptions): Renewal {
 
   async function judgeLate(flight: Flight, base: Held, answer: Answer): Promise<void> {
     if (answer.what !== 'renewed') return
-    if (flight.ended.aborted) return options.revoke(flight.id, answer.tokens)
+    if (flight.ended.aborted) return options.revokeLate(flight.id, answer.tokens)
     const announcements: (() => void)[] = []
     const run = async () => {
       await commit(flight, base, answer, announcement => announcements.push(announcement))
     }
     const name = options.lockName(flight.id)
     const patience = new AbortController()
-    if (name) await takeTurn(name, { timeoutMs: numbers.lockTimeoutMs, leave: patience.signal }, run)
+    if (name) await takeTurn(name, { timeoutMs: options.lockTimeoutMs, leave: patience.signal }, run)
     else await run()
     for (const announcement of announcements) announcement()
   }
@@ -333,7 +331,7 @@ export function createRenewal(options: RenewalOptions): Renewal {
       return next
     })
     if (flight.ended.aborted) {
-      options.revoke(flight.id, tokens)
+      options.revokeLate(flight.id, tokens)
       return signedOutFailure()
     }
     if (update.what === 'left' && update.reading.what !== 'corrupt') return adopted

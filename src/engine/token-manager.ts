@@ -1,5 +1,5 @@
 import { ageMs, type Clock, createLifetime, type Lifetime, remainingMs } from '../values/clock.ts'
-import type { Failure, SessionError } from '../values/errors.ts'
+import { type Failure, type SessionError, toError } from '../values/errors.ts'
 import { callSafely, type Emitter } from '../values/events.ts'
 import { type Claims, readClaims } from '../values/jwt.ts'
 import { isTombstone, type LiveRecord, type StoredRecord } from '../values/record.ts'
@@ -81,6 +81,8 @@ export interface TokenManager {
   readonly isSignedOutOnPurpose: boolean
   /** Whether a sign-in ended by a sign-out, here or elsewhere: a pair that arrives for it later is revoked. One that was replaced is not. */
   isSignedOut(id: string): boolean
+  /** Why nothing can be sent for the sign-in any more. */
+  signedOutError(challenge?: Response): SessionError
   canRenew(tokens: TokenSet): boolean
   remainingMs(): number
   ageMs(): number
@@ -239,6 +241,8 @@ export function createTokenManager({ home, clock, aheadMs, emitter, canRenew }: 
       snapshot ??= describe()
       return snapshot
     },
+    signedOutError: challenge =>
+      toError(signedOutFailure(status === 'signed-out' ? reason : epoch ? 'replaced' : undefined), challenge),
     canRenew,
     remainingMs: () => (held ? remainingMs(held.life, clock) : 0),
     ageMs: () => (held ? ageMs(held.life, clock) : 0),

@@ -13,7 +13,7 @@ interface GrantError {
   readonly retryAfter?: unknown
 }
 
-const longestRetryAfterMs = 3_600_000
+export const longestRetryAfterMs = 3_600_000
 
 /**
  * Judges what `grant.renew` threw. Only OAuth's `invalid_grant` (RFC 6749 §5.2), `refused()` and the app's own predicate end a session;

@@ -1,0 +1,190 @@
+import { type Access, createAccess } from '../engine/access.ts'
+import { createAuthFetch } from '../engine/auth-fetch.ts'
+import { type Contexts, createContexts } from '../engine/contexts.ts'
+import { homeOf } from '../engine/flight.ts'
+import { createHeadlessSignIn } from '../engine/headless.ts'
+import { createIdentity, type Identity } from '../engine/identity.ts'
+import { keepFresh } from '../engine/keep-fresh.ts'
+import { createRecordStore } from '../engine/record-store.ts'
+import { createRenewal, type RenewalNumbers } from '../engine/renewal.ts'
+import { createTokenManager, type SessionEvents, type TokenManager } from '../engine/token-manager.ts'
+import { createTurns } from '../engine/turn.ts'
+import { memoryLock } from '../locks/memory.ts'
+import type { Attach } from '../ports/attach.ts'
+import type { Channel } from '../ports/channel.ts'
+import type { Grant } from '../ports/grant.ts'
+import type { Lock } from '../ports/lock.ts'
+import type { TokenStorage } from '../ports/token-storage.ts'
+import { memoryStorage } from '../storage/memory.ts'
+import { anchorOf, isWebStorage, webStorage } from '../storage/web.ts'
+import type { Clock } from '../values/clock.ts'
+import type { Failure } from '../values/errors.ts'
+import type { Emitter } from '../values/events.ts'
+import { randomId, type StoredRecord } from '../values/record.ts'
+import { type ResourceMatcher, resourceHosts } from '../values/resources.ts'
+import type { TokenSet } from '../values/token-set.ts'
+import type { SessionOptions } from './options.ts'
+import { platformWake } from './platform-wake.ts'
+
+/** The running parts of a session that its methods speak to. */
+export interface Core {
+  readonly manager: TokenManager
+  readonly identity: Identity
+  readonly access: Access
+  readonly fetch: typeof fetch
+  stop(): void
+}
+
+/** What `createSession` has at hand before anything starts. */
+interface Ground {
+  readonly options: SessionOptions<never>
+  readonly grant: Grant<never>
+  readonly attach: Attach
+  readonly clock: Clock
+  readonly emitter: Emitter<SessionEvents>
+  readonly fetch: typeof fetch
+  readonly isResource: ResourceMatcher
+  readonly guard: <T>(run: () => T, signal: AbortSignal) => T
+  readonly assertUsable: (signal?: AbortSignal | null) => void
+  /** Hands a pair that came too late to the grant. */
+  readonly revokeLate: (id: string, tokens: TokenSet) => void
+}
+
+const defaults: RenewalNumbers = {
+  aheadMs: 60_000,
+  timeoutMs: 30_000,
+  lockTimeoutMs: 35_000,
+  storageTimeoutMs: 5_000,
+  minIntervalMs: 5_000,
+}
+
+/** Picks the defaults by the storage's scope and wires the ports: the one place that knows all parts. */
+export function wire(ground: Ground): Core {
+  const { options, grant, emitter } = ground
+  const given = typeof options.storage === 'function' ? options.storage() : options.storage
+  const storage: TokenStorage = isWebStorage(given) ? webStorage(given) : (given ?? memoryStorage())
+  const scope = storage.scope ?? 'shared'
+  const isAlone = scope === 'context'
+  const key = `latchkey:${options.name ?? resourceHosts(options.resources) ?? 'default'}`
+  const home = homeOf(anchorOf(storage), key)
+  const grantName = grant.name ?? 'custom'
+  const degrade = (what: 'lock' | 'storage' | 'channel') =>
+    void Promise.resolve().then(() => emitter.emit('degraded', { what }))
+
+  const storageLock = typeof storage.lock?.request === 'function' ? storage.lock : undefined
+  const ownLock = options.lock ?? storageLock
+  const lock = ownLock ?? (isAlone ? undefined : platformLock())
+  if (!lock && !isAlone) degrade('lock')
+  const fallback = memoryLockOf(home)
+
+  const member = { hear: (record: StoredRecord) => void manager.meet(record) }
+  home.members.add(member)
+
+  const ports = {
+    ...ground,
+    ...defaults,
+    ...numbersOf(options.renewal),
+    self: randomId(),
+    storage,
+    key,
+    scope,
+    home,
+    grantName,
+    isInteractive: storage.interactive === true,
+    isReadOnly: storage.readOnly === true,
+    isOwn: (record: StoredRecord) =>
+      !('grant' in record) || record.grant === grantName || [record.grant, grantName].includes('custom'),
+    canRenew: (tokens: TokenSet) =>
+      !!grant.renew && (grant.canRenew?.(tokens) ?? true) && !manager.held?.record.refused,
+    takeTurn: createTurns(lock ?? fallback, fallback, () => degrade('lock')),
+    lockName: (id: string) => (isAlone && !ownLock ? undefined : scope === 'tab' ? `${key}:${id}` : key),
+    publish(record: StoredRecord) {
+      for (const other of home.members) if (other !== member) other.hear(record)
+      contexts.tell('signedOut' in record ? 'signed-out' : 'changed', record)
+    },
+    storageFailure: (cause: unknown) => storageFailure(storage, cause),
+  }
+  const manager = createTokenManager(ports)
+  const store = createRecordStore(ports)
+  const contexts: Contexts = createContexts({
+    ...ports,
+    manager,
+    channel: options.channel ?? (isAlone ? undefined : openChannel(key, () => degrade('channel'))),
+    onNews: () => void identity.read(true),
+    onAnswer: record => identity.receive(record),
+    onBroken: () => degrade('channel'),
+  })
+  const identity: Identity = createIdentity({ ...ports, manager, store, contexts })
+  const renewal = createRenewal({
+    ...ports,
+    manager,
+    store,
+    contexts,
+    isRefusedByApp: options.renewal?.isRefused,
+    reassert: () => identity.reassert(),
+  })
+  const signInHeadless = grant.headless ? createHeadlessSignIn({ ...ports, manager, identity }) : undefined
+  const access = createAccess({ ...ports, manager, identity, renewal, signInHeadless })
+
+  const freshness = options.keepFresh ? keepFresh(manager, access) : undefined
+  const onWake = () => {
+    access.wake()
+    identity.reassert()
+    freshness?.check()
+  }
+  const stops = [
+    ...[options.wake ?? platformWake].flat().map(wake => wake(onWake)),
+    typeof storage.watch === 'function' ? storage.watch(key, () => void identity.read(true)) : undefined,
+    typeof storage.onDegraded === 'function' ? storage.onDegraded(({ what }) => degrade(what)) : undefined,
+    freshness?.stop,
+    contexts.close,
+    identity.stop,
+  ]
+  return {
+    manager,
+    identity,
+    access,
+    fetch: createAuthFetch({ ...options, ...ports, manager, access }),
+    stop() {
+      for (const stop of stops) stop?.()
+      home.members.delete(member)
+    },
+  }
+}
+
+function storageFailure(storage: TokenStorage, cause: unknown): Failure {
+  return storage.readOnly === true || (cause as { code?: unknown } | undefined)?.code === 'read_only'
+    ? {
+        code: 'read_only',
+        message: 'The storage can not save, so the refresh token is not spent. Renew where it can.',
+        cause,
+      }
+    : { code: 'storage_unavailable', message: 'The storage can not be used now. Nothing is lost; try again.', cause }
+}
+
+function platformLock(): Lock | undefined {
+  const { locks } = (globalThis.navigator ?? {}) as { locks?: Lock | null }
+  return typeof locks?.request === 'function' ? locks : undefined
+}
+
+const memoryLocks = new WeakMap<object, Lock>()
+function memoryLockOf(home: object): Lock {
+  const lock = memoryLocks.get(home) ?? memoryLock()
+  memoryLocks.set(home, lock)
+  return lock
+}
+
+function openChannel(name: string, onMissing: () => void): Channel | undefined {
+  try {
+    const channel = new BroadcastChannel(name)
+    // Node's channels hold the process; a session never does.
+    ;(channel as { unref?(): void }).unref?.()
+    return channel as unknown as Channel
+  } catch {
+    onMissing()
+    return undefined
+  }
+}
+
+const numbersOf = (given: object | undefined): object =>
+  Object.fromEntries(Object.entries(given ?? {}).filter(([, value]) => typeof value === 'number' && value >= 0))
