@@ -241,6 +241,29 @@ describe('a refusal', () => {
     expect(server.stats.renewals).toBe(1)
   })
 
+  it('of a token whose successor only another context has is no end either: it is asked for', async () => {
+    const world = createWorld()
+    let writes = 0
+    const setItem = (key: string, value: string) => {
+      // The sign-in and the attempt are saved, the successor is not.
+      if (++writes > 2) throw new Error('full')
+      world.items.set(key, value)
+    }
+    const holder = world.context({ storage: world.storage(world.items, { setItem }) })
+    await holder.session.adopt(world.server.signIn())
+    await settle()
+    world.clock.advance(301_000)
+    await holder.session.renew()
+    expect(world.items.get(world.key)).toContain(secret('refresh-1'))
+    const newcomer = world.context({
+      grant: () => Promise.reject(Response.json({ error: 'invalid_grant' }, { status: 400 })),
+    })
+    const call = caught(newcomer.session.fetch(api))
+    await vi.advanceTimersByTimeAsync(2000)
+    expect((await call).value).toMatchObject({ status: 200 })
+    expect(newcomer.session.state.status).toBe('signed-in')
+  })
+
   it('while the access token still works ends nothing before that is over', async () => {
     const { session, clock, calls, pass, server, stored } = await setUp()
     await session.adopt(server.signIn())
