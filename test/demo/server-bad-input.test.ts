@@ -1,8 +1,8 @@
 import { request } from 'node:http'
 import fc from 'fast-check'
-import { expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { secret } from '../support/no-leaks.ts'
-import { adminKey, bearer, errorOf, startServer, type TestServer } from './server-support.ts'
+import { adminKey, bearer, errorOf, startSharedServer, type TestServer } from './server-support.ts'
 
 const urlencoded = { 'content-type': 'application/x-www-form-urlencoded' }
 const asJson = { 'content-type': 'application/json' }
@@ -158,15 +158,20 @@ const table: Row[] = [
   ['a path that is not there', '/tokens', {}, 404, 'not_found'],
 ]
 
+// One for all of them: whatever came before, the next call is answered as if it were the first.
+let server: TestServer
+beforeAll(async () => {
+  server = await startSharedServer()
+})
+afterAll(() => server.close())
+
 test.each(table)('%s: POST %s is a clear 4xx', async (_, path, init, status, error) => {
-  const server = await startServer()
   const answer = await server.post(path, init)
   expect(answer.headers.get('content-type')).toBe('application/json')
   expect(await errorOf(answer)).toEqual([status, error])
 })
 
 test('a method that a path does not take is 405, and names those that it takes', async () => {
-  const server = await startServer()
   for (const [path, allow] of [
     ['/token', 'POST'],
     ['/collect', 'GET, HEAD, POST'],
@@ -178,7 +183,6 @@ test('a method that a path does not take is 405, and names those that it takes',
 })
 
 test('POST /token/refresh answers what it can not read with a detail', async () => {
-  const server = await startServer()
   const rows: [RequestInit, number][] = [
     [{ headers: asJson, body: '{' }, 400],
     [{ headers: asJson, body: 'null' }, 400],
@@ -193,7 +197,6 @@ test('POST /token/refresh answers what it can not read with a detail', async () 
 })
 
 test('what is collected has to be JSON, and may be any', async () => {
-  const server = await startServer()
   const { access_token } = await server.signIn()
   const send = async (body: string, headers: object = asJson) =>
     (await server.post('/collect', { headers: { ...headers, ...bearer(access_token) }, body })).status
@@ -205,20 +208,17 @@ test('what is collected has to be JSON, and may be any', async () => {
 })
 
 test('a body without a length is measured too', async () => {
-  const server = await startServer()
-  expect(await raw(server, { method: 'POST', path: '/token', headers: urlencoded }, 'x'.repeat(70_000))).toBe(413)
+  expect(await raw({ method: 'POST', path: '/token', headers: urlencoded }, 'x'.repeat(70_000))).toBe(413)
 })
 
 test('a path that is no URL is a 4xx', async () => {
-  const server = await startServer()
   for (const path of ['//', '/%', '/%00', '/collect/%ff', '/clients/%E0%A4%A/keys', '/docs/%', 'http://[', '*']) {
-    const status = await raw(server, { method: 'GET', path })
+    const status = await raw({ method: 'GET', path })
     expect(status >= 400 && status < 500, `${path} was ${status}`).toBe(true)
   }
 })
 
 test('whatever is sent, the server never fails', async () => {
-  const server = await startServer()
   const { access_token } = await server.signIn()
   const word = fc.oneof(
     fc.string({ unit: 'binary', maxLength: 12 }),
@@ -292,10 +292,9 @@ test('whatever is sent, the server never fails', async () => {
     if (answer.status >= 400 && text !== '') expect(JSON.parse(text)).toBeTypeOf('object')
   })
   await fc.assert(property, { numRuns: 300 })
-})
+}, 60_000)
 
 test('no error answer repeats a secret that was sent', async () => {
-  const server = await startServer()
   const sent = secret('sent')
   const answers = [
     await server.form('/token', { grant_type: sent, client_id: 'demo' }),
@@ -313,7 +312,7 @@ test('no error answer repeats a secret that was sent', async () => {
 })
 
 /** What fetch would not send: chunks without a length, and paths that are no URL. */
-function raw(server: TestServer, options: { method: string; path: string; headers?: object }, body?: string) {
+function raw(options: { method: string; path: string; headers?: object }, body?: string) {
   const { hostname, port } = new URL(server.origin)
   return new Promise<number>((resolve, reject) => {
     const call = request({ hostname, port, ...options, headers: { ...options.headers } }, answer => {

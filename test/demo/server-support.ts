@@ -23,8 +23,14 @@ export type TestServer = DemoServer & ReturnType<typeof calls>
 
 /** A server with a demo user, which ends with the test. */
 export async function startServer(options: ServerOptions = {}): Promise<TestServer> {
-  const server = await createServer({ seed: true, adminKey, ...options })
+  const server = await startSharedServer(options)
   onTestFinished(() => server.close())
+  return server
+}
+
+/** One that whoever starts it closes. */
+export async function startSharedServer(options: ServerOptions = {}): Promise<TestServer> {
+  const server = await createServer({ seed: true, adminKey, ...options })
   return { ...server, ...calls(server) }
 }
 
