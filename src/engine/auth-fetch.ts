@@ -80,6 +80,7 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
       release(request)
       throw error
     }
+    request.isExpired = manager.remainingMs() <= 0
     return send(request, held)
   }
 
@@ -163,7 +164,7 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
         return giveUp(request, response)
       }
       const isYoung = manager.remainingMs() > 0 && manager.ageMs() < options.minIntervalMs
-      if (isYoung || !manager.canRenew(current.record.tokens)) {
+      if (isYoung || (request.isExpired && !isStale) || !manager.canRenew(current.record.tokens)) {
         release(request)
         return response
       }

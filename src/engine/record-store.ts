@@ -139,13 +139,11 @@ export function createRecordStore({ storage, key, storageTimeoutMs: timeoutMs, i
   }
 
   function remove(): MaybePromise<void> {
-    return chain(
-      attempt(
-        () => storage.removeItem(key) as PromiseLike<unknown>,
-        () => ({ what: 'empty' }),
-      ),
-      () => undefined,
+    const removed = attempt(
+      () => storage.removeItem(key) as PromiseLike<unknown>,
+      () => ({ what: 'empty' }),
     )
+    return chain(isThenable(removed) ? within(removed, timeoutMs, late) : removed, () => undefined)
   }
 
   return { read, update, remove }

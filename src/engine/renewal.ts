@@ -176,7 +176,10 @@ export function createRenewal(options: RenewalOptions): Renewal {
     announce: Announce,
   ): Promise<Held | Outcome> {
     if (options.isInteractive) return spendable(flight, rejected, announce)
-    if (scope === 'tab' || contexts.isBehind) await contexts.ask()
+    // Somebody began and did not say how it ended: it may hold a successor that it could not save.
+    const begun = manager.held?.record.attempt
+    const isOpen = begun && begun.by !== options.self && !begun.retryAtMs
+    if (scope === 'tab' || contexts.isBehind || isOpen) await contexts.ask()
     let verdict = spendable(flight, rejected, announce)
     let next: LiveRecord | undefined
     const update = await store.update(reading => {

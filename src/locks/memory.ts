@@ -1,47 +1,55 @@
-import type { Lock } from '../ports/lock.ts'
+import type { Grip, Lock } from '../ports/lock.ts'
+import { abortReason } from '../values/errors.ts'
 
 interface Waiter {
   run(): void
+  /** Loses the lock to somebody who steals it. */
+  rob(): void
 }
 
 /**
  * A lock of this realm alone, with the semantics of the Web Locks API that a session needs: first come first served, `signal` leaves the queue,
- * `steal` goes ahead of everybody.
+ * `steal` goes ahead of everybody; who is robbed learns it by `lost` and a rejection.
  */
 export function memoryLock(): Lock {
   const queues = new Map<string, Waiter[]>()
 
-  function next(name: string, done: Waiter): void {
-    const queue = queues.get(name)
-    if (queue?.[0] !== done) return
-    queue.shift()
-    if (queue.length) queue[0]?.run()
-    else queues.delete(name)
+  function leave(name: string, waiter: Waiter): void {
+    const queue = queues.get(name) ?? []
+    const place = queue.indexOf(waiter)
+    if (place < 0) return
+    queue.splice(place, 1)
+    if (!queue.length) queues.delete(name)
+    else if (place === 0) queue[0]?.run()
   }
 
   return {
     request(name, { signal, steal }, callback) {
       return new Promise<void>((resolve, reject) => {
-        const queue = queues.get(name) ?? []
-        queues.set(name, queue)
+        const lost = new AbortController()
         const waiter: Waiter = {
           run() {
             signal?.removeEventListener('abort', abort)
-            new Promise<void>(done => done(callback({}))).then(resolve, reject).finally(() => next(name, waiter))
+            const grip: Grip = { lost: lost.signal }
+            new Promise<void>(done => done(callback(grip))).then(resolve, reject).finally(() => leave(name, waiter))
+          },
+          rob() {
+            lost.abort()
+            reject(Object.assign(new Error('The lock was stolen.'), { name: 'AbortError' }))
           },
         }
         const abort = () => {
-          const place = queue.indexOf(waiter)
-          if (place >= 0) queue.splice(place, 1)
-          reject(Object.assign(new Error('The request for the lock was aborted.'), { name: 'AbortError' }))
+          reject(abortReason(signal as AbortSignal))
+          leave(name, waiter)
         }
         if (signal?.aborted) return abort()
         signal?.addEventListener('abort', abort, { once: true })
-        if (steal) queue.shift()
-        const isFree = queue.length === 0
+        const queue = queues.get(name) ?? []
+        queues.set(name, queue)
+        if (steal) queue.shift()?.rob()
         if (steal) queue.unshift(waiter)
         else queue.push(waiter)
-        if (isFree || steal) waiter.run()
+        if (queue[0] === waiter) waiter.run()
       })
     },
   }

@@ -60,8 +60,10 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
     }
   }
 
+  /** The first use starts; a start that failed is tried again by calls, not by looking at the state. */
   function start(): Core {
-    core ??= wire({
+    if (core) return core
+    core = wire({
       options: options as unknown as SessionOptions<never>,
       grant: grant as Grant<never>,
       attach,
@@ -97,6 +99,8 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
     if (!grant.signIn) {
       throw new SessionError('misconfigured', 'This grant has no signIn. Call session.adopt() with tokens.')
     }
+    const signal = (input as { signal?: AbortSignal } | undefined)?.signal
+    if (signal?.aborted) throw abortReason(signal)
     const { identity } = start()
     const mine = supersede()
     const abort = new AbortController()
@@ -106,7 +110,7 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
         abort.abort()
       }
     })
-    const signal = (input as { signal?: AbortSignal } | undefined)?.signal
+    signal?.addEventListener('abort', () => abort.abort(), { once: true })
     const bornAtMs = clock.now()
     const bornMonotonicMs = clock.monotonic()
     let tokens: TokenSet

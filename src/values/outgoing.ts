@@ -20,6 +20,8 @@ export interface Outgoing {
   /** What was sent so far, and why again: each reason counts once. */
   sends: number
   isReplaced?: boolean
+  /** It waited for a token that arrived expired: another renewal would bring no better one. */
+  isExpired?: boolean
   isRetried?: boolean
   isSteppedUp?: boolean
 }

@@ -39,6 +39,9 @@ export type StoredRecord = LiveRecord | Tombstone
 export const isTombstone = (record: StoredRecord): record is Tombstone => 'signedOut' in record
 
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
+// Far from where counting on would lose precision.
+const isGeneration = (value: unknown) =>
+  Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) < 2 ** 52
 const optional = (value: unknown, type: string) => value === undefined || typeof value === type
 
 /** The record in a stored string, or `undefined` where it is torn, foreign or of another version. Never throws. */
@@ -54,7 +57,7 @@ export function parseRecord(text: string): StoredRecord | undefined {
 
 /** Whether a value, from a storage or a message, is a record in every field that Latchkey reads. */
 export function isRecord(value: unknown): value is StoredRecord {
-  if (!isObject(value) || value.v !== 1 || typeof value.id !== 'string' || !Number.isSafeInteger(value.generation)) {
+  if (!isObject(value) || value.v !== 1 || typeof value.id !== 'string' || !isGeneration(value.generation)) {
     return false
   }
   if (value.signedOut === true) return true

@@ -15,7 +15,7 @@ interface Prefix {
 const plain = /^(https?):\/\/([a-z\d.-]+|\[[\da-f:.]+\])(?::(\d+))?(\/[^?#]*)?(?:[?#].*)?$/
 const rewritten = /\/\.|%2e|[\\\s\u0000-\u001f]|:443(?:\/|$)|:80(?:\/|$)/i
 // A server that decodes %2f would see a way out of the prefix.
-const hiddenDots = /\.\.(%2f|%5c)|(%2f|%5c)\.\./i
+const hiddenDots = /(\.|%2e){2}(%2f|%5c)|(%2f|%5c)(\.|%2e){2}/i
 const loopback = /^(localhost|.+\.localhost|127(\.\d+){3}|\[::1\])$/
 
 const misconfigured = (message: string) => new SessionError('misconfigured', message)
