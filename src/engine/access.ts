@@ -1,4 +1,4 @@
-import { abortReason, SessionError, toError } from '../values/errors.ts'
+import { abortReason, type SessionError, toError } from '../values/errors.ts'
 import { isFailure, type Outcome } from './flight.ts'
 import type { Identity } from './identity.ts'
 import type { Renewal } from './renewal.ts'
@@ -113,14 +113,10 @@ export function createAccess(options: AccessOptions): Access {
     await reading
   }
 
+  /** Why nothing is known yet; the next call tries again. */
   function startError(): SessionError {
     const { state } = manager
-    const { cause } = (state.status === 'starting' && state.error) || {}
-    return new SessionError(
-      'storage_unavailable',
-      'The storage can not be read now. Nothing is lost; the next call tries again.',
-      { cause },
-    )
+    return state.status === 'starting' && state.error ? toError(state.error) : manager.signedOutError()
   }
 
   return {

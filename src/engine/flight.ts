@@ -36,6 +36,11 @@ export interface Home {
   readonly members: Set<{ hear(record: StoredRecord): void }>
 }
 
+export const lockTimeout: Failure = {
+  code: 'lock_timeout',
+  message: 'Another context holds the lock and did not finish in time. Try again.',
+}
+
 const homes = new WeakMap<object, Map<string, Home>>()
 
 export function homeOf(storage: object, key: string): Home {

@@ -3,7 +3,7 @@ import type { Clock } from '../values/clock.ts'
 import type { Failure } from '../values/errors.ts'
 import { within } from '../values/timers.ts'
 import { readTokenResponse } from '../values/token-set.ts'
-import { createFlight, type Home, type Outcome } from './flight.ts'
+import { createFlight, type Home, lockTimeout, type Outcome } from './flight.ts'
 import type { Identity } from './identity.ts'
 import { signedOutFailure, type TokenManager } from './token-manager.ts'
 import type { TakeTurn } from './turn.ts'
@@ -67,7 +67,7 @@ export function createHeadlessSignIn(options: HeadlessOptions): () => Promise<Ou
     const failure: Failure = isFinal
       ? {
           code: 'sign_in_failed',
-          message: 'The authorization server refused the sign-in. Check the client, its secret and its scope.',
+          message: 'The authorization server refused the sign-in. Check the client and its scope.',
           cause: verdict.what === 'refused' ? verdict.cause : verdict.failure.cause,
         }
       : verdict.failure
@@ -87,8 +87,7 @@ export function createHeadlessSignIn(options: HeadlessOptions): () => Promise<Ou
       const turn = name
         ? await options.takeTurn(name, { timeoutMs: options.lockTimeoutMs, leave: flight.ended }, run)
         : await run()
-      if (turn === 'timeout')
-        flight.settle({ code: 'lock_timeout', message: 'Another context is signing in and did not finish in time.' })
+      if (turn === 'timeout') flight.settle(lockTimeout)
       flight.land()
     })()
     return flight.outcome

@@ -7,7 +7,7 @@ import type { LiveRecord } from '../values/record.ts'
 import { sleep, within } from '../values/timers.ts'
 import { readTokenResponse, type TokenResponse, type TokenSet } from '../values/token-set.ts'
 import type { Contexts } from './contexts.ts'
-import { createFlight, type Flight, type Home, type Outcome } from './flight.ts'
+import { createFlight, type Flight, type Home, lockTimeout, type Outcome } from './flight.ts'
 import type { Reading, RecordStore } from './record-store.ts'
 import { type Announce, type Held, type SessionEvents, signedOutFailure, type TokenManager } from './token-manager.ts'
 import type { TakeTurn } from './turn.ts'
@@ -397,11 +397,6 @@ export function createRenewal(options: RenewalOptions): Renewal {
   }
 
   // --- failure and its memory
-
-  const lockTimeout: Failure = {
-    code: 'lock_timeout',
-    message: 'Another context holds the renewal lock and did not finish in time. Try again.',
-  }
 
   function reportFailure(failure: Failure, announce: Announce): void {
     if (emitter.has('renewal-failed')) announce(() => emitter.emit('renewal-failed', { error: toError(failure) }))
