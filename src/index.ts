@@ -1,4 +1,5 @@
 export { bearer } from './attach/bearer.ts'
+export { header } from './attach/header.ts'
 export type { IsAuthFailure } from './engine/auth-fetch.ts'
 export type {
   RequestReport,
@@ -7,6 +8,7 @@ export type {
   SignedOutReason,
   StepUpRequest,
 } from './engine/token-manager.ts'
+export { type ApiKeyOptions, apiKey } from './grants/api-key.ts'
 export { clientCredentials } from './grants/client-credentials.ts'
 export { type PasswordGrantOptions, passwordGrant } from './grants/password.ts'
 export { type RefreshTokenGrantOptions, refreshTokenGrant } from './grants/refresh-token.ts'

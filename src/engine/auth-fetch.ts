@@ -26,6 +26,7 @@ interface AuthFetchOptions {
   readonly clock: Clock
   readonly emitter: Emitter<SessionEvents>
   readonly minIntervalMs: number
+  readonly renewsAtOnce: boolean
   readonly isAuthFailure?: IsAuthFailure
   readonly onStepUp?: (request: StepUpRequest) => boolean | Promise<boolean>
   readonly whenSignedOut?: 'reject' | 'send-anonymously'
@@ -163,7 +164,7 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
         manager.end('refused')
         return giveUp(request, response)
       }
-      const isYoung = manager.remainingMs() > 0 && manager.ageMs() < options.minIntervalMs
+      const isYoung = !options.renewsAtOnce && manager.remainingMs() > 0 && manager.ageMs() < options.minIntervalMs
       if (isYoung || (request.isExpired && !isStale) || !manager.canRenew(current.record.tokens)) {
         release(request)
         return response

@@ -11,7 +11,7 @@ import { judge } from './verdict.ts'
 
 interface HeadlessOptions {
   readonly grant: Grant<never>
-  readonly fetch: typeof fetch
+  readonly contextOf: (signal: AbortSignal) => GrantContext
   readonly clock: Clock
   readonly home: Home
   readonly manager: TokenManager
@@ -44,9 +44,9 @@ export function createHeadlessSignIn(options: HeadlessOptions): () => Promise<Ou
     const sentAtMs = clock.now()
     const sentMonotonicMs = clock.monotonic()
     const abort = new AbortController()
-    const context: GrantContext = { fetch: options.fetch, signal: abort.signal, nowMs: () => clock.now() }
     try {
-      const call = (async () => options.guard(() => grant.signIn?.(undefined as never, context), abort.signal))()
+      const call = (async () =>
+        options.guard(() => grant.signIn?.(undefined as never, options.contextOf(abort.signal)), abort.signal))()
       const response = await within(call, timeoutMs, () => {
         abort.abort()
         throw new Error(`The authorization server did not answer within ${timeoutMs} ms.`)

@@ -35,7 +35,7 @@ export interface Renewal {
 interface RenewalOptions extends RenewalNumbers {
   readonly self: string
   readonly grant: Grant<never>
-  readonly fetch: typeof fetch
+  readonly contextOf: (signal: AbortSignal) => GrantContext
   readonly clock: Clock
   readonly isRefusedByApp: ((error: unknown) => boolean) | undefined
   readonly home: Home
@@ -303,9 +303,11 @@ export function createRenewal(options: RenewalOptions): Renewal {
     // Life counts from here: the answer's way back is part of it.
     const sentAtMs = clock.now()
     const sentMonotonicMs = clock.monotonic()
-    const context: GrantContext = { fetch: options.fetch, signal, nowMs: () => clock.now() }
     try {
-      const response = await options.guard(() => grant.renew?.(tokens, context) as Promise<TokenResponse>, signal)
+      const response = await options.guard(
+        () => grant.renew?.(tokens, options.contextOf(signal)) as Promise<TokenResponse>,
+        signal,
+      )
       return { what: 'renewed', tokens: readTokenResponse(response, sentAtMs, tokens), sentAtMs, sentMonotonicMs }
     } catch (error) {
       return judge(error, clock.now(), options.isRefusedByApp)

@@ -10,6 +10,8 @@ export interface GrantContext {
   /** Epoch milliseconds of the session's clock. */
   nowMs(): number
   readonly attach?: Attach | undefined
+  /** The session's `renewal.minIntervalMs`. */
+  readonly minIntervalMs: number
 }
 
 /** How tokens are obtained, renewed and revoked. Every method resolves with the wire shape of RFC 6749 §5.1. */
@@ -21,6 +23,10 @@ export interface Grant<SignIn = never> {
   revoke?(tokens: TokenSet, context: GrantContext): Promise<void>
   /** Whether `renew` has what it needs. @default true */
   canRenew?(tokens: TokenSet): boolean
+  /** Puts what this grant brings on a request, where the session names no other. */
+  readonly attach?: Attach | undefined
+  /** A 401 is worth a renewal however young the token is: it brings another one, not a younger. */
+  readonly renewsAtOnce?: boolean | undefined
   /** `signIn` needs no human: the session calls it by itself at the first call, or at the start. Never after a signOut. */
   readonly headless?: boolean | 'at-start' | undefined
 }

@@ -10,7 +10,7 @@ import { createResourceMatcher } from '../values/resources.ts'
 import { readTokenResponse, type TokenSet } from '../values/token-set.ts'
 import type { Session, SessionBase, SessionOptions } from './options.ts'
 import { signInError } from './sign-in-error.ts'
-import { type Core, wire } from './wiring.ts'
+import { type Core, numbersOf, wire } from './wiring.ts'
 
 const serverState: SessionState = { status: 'starting' }
 
@@ -24,11 +24,19 @@ const cancelled = () =>
 export function createSession<SignIn = never>(options: SessionOptions<SignIn>): Session<SignIn> {
   const isResource = createResourceMatcher(options.resources)
   const grant: Grant<SignIn> = typeof options.grant === 'function' ? { renew: options.grant } : options.grant
-  const { attach = bearer(), clock = systemClock, fetch: ownFetch } = options
+  const { attach = grant.attach ?? bearer(), clock = systemClock, fetch: ownFetch } = options
+  const { minIntervalMs } = numbersOf(options.renewal)
   const emitter = createEmitter<SessionEvents>()
   const raw: typeof fetch = ownFetch
     ? (input, init) => ownFetch(input, init)
     : (input, init) => globalThis.fetch(input, init)
+  const contextOf = (signal: AbortSignal): GrantContext => ({
+    fetch: raw,
+    signal,
+    nowMs: () => clock.now(),
+    attach,
+    minIntervalMs,
+  })
   let core: Core | undefined
   let isDisposed = false
   let isInGrant = false
@@ -71,6 +79,7 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
       emitter,
       fetch: raw,
       isResource,
+      contextOf,
       guard,
       assertUsable,
       revokeLate(id, tokens) {
@@ -80,8 +89,6 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
     void core.identity.start()
     return core
   }
-
-  const contextOf = (signal: AbortSignal): GrantContext => ({ fetch: raw, signal, nowMs: () => clock.now(), attach })
 
   /** The session is gone already; a server that is not there changes nothing about it. */
   async function revoke(tokens: TokenSet): Promise<void> {

@@ -12,7 +12,7 @@ import { createTurns } from '../engine/turn.ts'
 import { memoryLock } from '../locks/memory.ts'
 import type { Attach } from '../ports/attach.ts'
 import type { Channel } from '../ports/channel.ts'
-import type { Grant } from '../ports/grant.ts'
+import type { Grant, GrantContext } from '../ports/grant.ts'
 import type { Lock } from '../ports/lock.ts'
 import type { TokenStorage } from '../ports/token-storage.ts'
 import { memoryStorage } from '../storage/memory.ts'
@@ -44,6 +44,7 @@ interface Ground {
   readonly emitter: Emitter<SessionEvents>
   readonly fetch: typeof fetch
   readonly isResource: ResourceMatcher
+  readonly contextOf: (signal: AbortSignal) => GrantContext
   readonly guard: <T>(run: () => T, signal: AbortSignal) => T
   readonly assertUsable: (signal?: AbortSignal | null) => void
   /** Hands a pair that came too late to the grant. */
@@ -82,7 +83,6 @@ export function wire(ground: Ground): Core {
 
   const ports = {
     ...ground,
-    ...defaults,
     ...numbersOf(options.renewal),
     self: randomId(),
     storage,
@@ -94,6 +94,7 @@ export function wire(ground: Ground): Core {
     isReadOnly: storage.readOnly === true,
     isOwn: (record: StoredRecord) =>
       !('grant' in record) || record.grant === grantName || [record.grant, grantName].includes('custom'),
+    renewsAtOnce: grant.renewsAtOnce === true,
     canRenew: (tokens: TokenSet) =>
       !!grant.renew && (grant.canRenew?.(tokens) ?? true) && !manager.held?.record.refused,
     takeTurn: createTurns(lock ?? fallback, fallback, () => degrade('lock')),
@@ -186,5 +187,8 @@ function openChannel(name: string, onMissing: () => void): Channel | undefined {
   }
 }
 
-const numbersOf = (given: object | undefined): object =>
-  Object.fromEntries(Object.entries(given ?? {}).filter(([, value]) => typeof value === 'number' && value >= 0))
+/** The defaults, and what was given in their place where it is a time. */
+export const numbersOf = (given: object | undefined): RenewalNumbers => ({
+  ...defaults,
+  ...Object.fromEntries(Object.entries(given ?? {}).filter(([, value]) => typeof value === 'number' && value >= 0)),
+})
