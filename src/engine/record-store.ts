@@ -90,8 +90,7 @@ export function createRecordStore({ storage, key, storageTimeoutMs: timeoutMs, i
       const next = reading.what === 'unavailable' ? undefined : decide(reading)
       if (reading.what === 'unavailable') return { what: 'failed', cause: reading.cause, reading }
       if (!next) return { what: 'left', reading }
-      const expected = 'text' in reading ? reading.text : undefined
-      return chain(write(expected, JSON.stringify(next), next), (result): MaybePromise<Update> => {
+      return chain(write(reading, JSON.stringify(next), next), (result): MaybePromise<Update> => {
         if (result === 'written') return { what: 'written', reading }
         if (result !== 'conflict') return { what: 'failed', cause: result.cause, reading }
         if (conflicts < mostConflicts) return update(decide, conflicts + 1)
@@ -102,24 +101,24 @@ export function createRecordStore({ storage, key, storageTimeoutMs: timeoutMs, i
 
   /** One write at a time: a slow one that was given up must not land on top of a later one. */
   function write(
-    expected: string | undefined,
+    base: Reading,
     text: string,
     record: StoredRecord,
   ): MaybePromise<'written' | 'conflict' | { cause: unknown }> {
     if (storage.readOnly === true) return { cause: new Error('The storage is read-only.') }
+    const expected = 'text' in base ? base.text : undefined
+    // What can't be read can't be compared either; only a new sign-in gets this far.
+    const canCompare = typeof storage.replaceItem === 'function' && (base.what !== 'corrupt' || expected !== undefined)
     const run = () => {
       try {
-        const done =
-          typeof storage.replaceItem === 'function'
-            ? storage.replaceItem(key, expected, text)
-            : storage.setItem(key, text)
+        const done = canCompare ? storage.replaceItem?.(key, expected, text) : storage.setItem(key, text)
         return isThenable(done) ? Promise.resolve(done).then(settle, failed) : settle(done)
       } catch (cause) {
         return failed(cause)
       }
     }
     const settle = (done: unknown) => {
-      if (typeof storage.replaceItem === 'function' && done === false) {
+      if (canCompare && done === false) {
         last = undefined
         return 'conflict'
       }

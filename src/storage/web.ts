@@ -6,6 +6,8 @@ const anchors = new WeakMap<TokenStorage, () => object>()
 /** What a storage stands for: two wrappers of one Web Storage are one place. */
 export const anchorOf = (storage: TokenStorage): object => anchors.get(storage)?.() ?? storage
 
+export const setAnchor = (storage: TokenStorage, anchor: () => object): void => void anchors.set(storage, anchor)
+
 /** Whether a value is a platform's `Storage`. Its own properties are never read: `localStorage.lock` may be a string somebody stored. */
 export const isWebStorage = (value: unknown): value is Storage =>
   Object.prototype.toString.call(value) === '[object Storage]'
@@ -58,7 +60,7 @@ export function webStorage(kind: 'session' | 'local' | Storage): TokenStorage {
       return () => undefined
     },
   }
-  anchors.set(storage, () => resolve().items)
+  setAnchor(storage, () => resolve().items)
   return storage
 }
 

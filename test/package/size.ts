@@ -17,7 +17,7 @@ export interface Size {
  * `gzip` is what it costs today, a ratchet that only goes down.
  */
 export const budgets = [
-  { names: 'createSession', gzip: 17_100, goal: 6_500 },
+  { names: 'createSession', gzip: 17_000, goal: 6_500 },
   { names: 'createSession, passwordGrant', gzip: 27_200, goal: 15_500 },
 ]
 
@@ -33,7 +33,7 @@ export async function sizeOf(names: string): Promise<Size> {
     minify: true,
     format: 'esm',
     platform: 'browser',
-    target: 'es2020',
+    target: 'es2022', // what bundlers target by default today
     metafile: true,
     write: false,
   })
