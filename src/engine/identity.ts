@@ -2,7 +2,7 @@ import { type Clock, remainingMs } from '../values/clock.ts'
 import { type Failure, toError } from '../values/errors.ts'
 import type { Emitter } from '../values/events.ts'
 import { chain, type MaybePromise } from '../values/maybe-promise.ts'
-import { isTombstone, type LiveRecord, randomId, type StoredRecord } from '../values/record.ts'
+import { isTombstone, type LiveRecord, randomId, type StoredRecord, type Tombstone } from '../values/record.ts'
 import { startTimer } from '../values/timers.ts'
 import type { TokenSet } from '../values/token-set.ts'
 import type { Contexts } from './contexts.ts'
@@ -120,20 +120,18 @@ export function createIdentity(options: IdentityOptions): Identity {
     const life = manager.lifetimeOf(record, bornMonotonicMs)
     manager.begin({ record, life, unsaved: true })
     const { epoch } = manager
-    let next: LiveRecord | undefined
     return chain(
       store.update(reading => {
-        next = undefined
         if (manager.epoch !== epoch) return undefined
         if (reading.what === 'value') manager.supersede(reading.record)
         const stored = reading.what === 'value' ? reading.record.generation : 0
-        next = { ...record, generation: Math.max(record.generation, stored + 1) }
-        return next
+        return { ...record, generation: Math.max(record.generation, stored + 1) }
       }),
       update => {
         if (manager.epoch !== epoch) return
-        if (next) manager.note({ record: next, life, ...(update.what !== 'written' && { unsaved: true }) })
-        written(update, next ?? record)
+        const { what, record: next = record } = update
+        manager.note({ record: next, life, ...(what !== 'written' && { unsaved: true }) })
+        written(update, next)
         contexts.hello()
       },
     )
@@ -144,42 +142,33 @@ export function createIdentity(options: IdentityOptions): Identity {
     manager.end('requested')
     const { epoch } = manager
     endedId = last?.id
-    let next: StoredRecord | undefined
     let tokens = last?.tokens
     return chain(
       store.update(reading => {
-        next = undefined
         const stored = reading.what === 'value' ? reading.record : undefined
-        if (
-          manager.epoch !== epoch ||
-          reading.what === 'corrupt' ||
-          (stored && isTombstone(stored) && stored.id === last?.id)
-        )
-          return undefined
+        if (manager.epoch !== epoch || reading.what === 'corrupt') return undefined
+        if (stored && isTombstone(stored) && stored.id === last?.id) return undefined
         if (stored && !isTombstone(stored) && stored.generation >= (last?.generation ?? 0)) {
           tokens = stored.tokens
           endedId = stored.id
         }
         if (stored) manager.supersede(stored, true)
-        if (endedId === undefined) return undefined
-        next = { v: 1, id: endedId, generation: manager.seen + 1, signedOut: true }
-        return next
+        return endedId === undefined ? undefined : tombstoneOf(endedId)
       }),
       (update): MaybePromise<TokenSet | undefined> => {
-        if (manager.epoch === epoch) {
-          const tombstone =
-            next ?? (last && { v: 1 as const, id: last.id, generation: manager.seen + 1, signedOut: true as const })
-          if (tombstone) {
-            manager.supersede(tombstone)
-            written(update, tombstone)
-          }
-          // What can't be marked is removed: a reload must not bring the session back.
-          if (update.what === 'failed') return chain(store.remove(), () => tokens)
+        if (manager.epoch !== epoch) return tokens
+        const tombstone = update.record ?? (last && tombstoneOf(last.id))
+        if (tombstone) {
+          manager.supersede(tombstone)
+          written(update, tombstone)
         }
-        return tokens
+        // What can't be marked is removed: a reload must not bring the session back.
+        return update.what === 'failed' ? chain(store.remove(), () => tokens) : tokens
       },
     )
   }
+
+  const tombstoneOf = (id: string): Tombstone => ({ v: 1, id, generation: manager.seen + 1, signedOut: true })
 
   /** Tells the others; then looks once more under the lock, where nobody can have written over it unseen. */
   function written(update: Update, record: StoredRecord): void {
@@ -199,31 +188,26 @@ export function createIdentity(options: IdentityOptions): Identity {
     const held = manager.held
     if (!held && endedId === undefined) return
     const id = held?.record.id ?? (endedId as string)
-    let next: StoredRecord | undefined
     chain(
-      store.update(reading => {
-        next = undefined
+      store.update((reading): StoredRecord | undefined => {
         const mine = manager.held
         if ((mine?.record.id ?? endedId) !== id || reading.what === 'corrupt') return undefined
         const meeting = reading.what === 'value' ? manager.meet(reading.record) : undefined
         const isUndead = meeting === 'undead'
-        if (mine !== manager.held && mine?.record.id !== manager.held?.record.id) return undefined
-        if (!mine) {
-          if (isUndead) next = { v: 1, id, generation: manager.seen + 1, signedOut: true }
-        } else if (isUndead || meeting === 'stale' || manager.held?.unsaved) {
-          const { record } = manager.held ?? mine
-          next = isUndead ? { ...record, generation: manager.seen + 1 } : record
-        }
-        return next
+        const record = manager.held?.record
+        if (mine?.record.id !== record?.id) return undefined
+        if (!record) return isUndead ? tombstoneOf(id) : undefined
+        if (isUndead) return { ...record, generation: manager.seen + 1 }
+        return meeting === 'stale' || manager.held?.unsaved ? record : undefined
       }),
-      update => {
-        const held = manager.held
-        if (update.what === 'written' && next) {
-          retries = 0
-          if (held?.record.id === id && !isTombstone(next)) manager.note({ record: next, life: held.life })
-          else manager.supersede(next)
-          options.publish(next)
-        } else if (update.what === 'failed') retryLater()
+      ({ what, record }) => {
+        const { held } = manager
+        if (what === 'failed') retryLater()
+        if (what !== 'written' || !record) return
+        retries = 0
+        if (held?.record.id === id && !isTombstone(record)) manager.note({ record, life: held.life })
+        else manager.supersede(record)
+        options.publish(record)
       },
     )
   }

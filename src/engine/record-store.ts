@@ -12,10 +12,13 @@ export type Reading =
   | { readonly what: 'corrupt'; readonly text?: string }
 
 /** What became of an update: written, left alone because `decide` said so, or failed. */
-export type Update =
-  | { readonly what: 'written'; readonly reading: Reading }
-  | { readonly what: 'left'; readonly reading: Reading }
-  | { readonly what: 'failed'; readonly cause: unknown; readonly reading: Reading }
+export interface Update<R extends StoredRecord = StoredRecord> {
+  readonly what: 'written' | 'left' | 'failed'
+  readonly reading: Reading
+  /** What was decided last. */
+  readonly record?: R | undefined
+  readonly cause?: unknown
+}
 
 /** Reads and writes the one record of a session, within a time, and never over something it has not seen. */
 export interface RecordStore {
@@ -24,7 +27,7 @@ export interface RecordStore {
    * Reads, lets `decide` look at what is there, and writes what it returns (`undefined`: nothing).
    * With a synchronous storage no other code runs in between; where the storage can compare and set, nobody else's does either.
    */
-  update(decide: (reading: Reading) => StoredRecord | undefined): MaybePromise<Update>
+  update<R extends StoredRecord>(decide: (reading: Reading) => R | undefined): MaybePromise<Update<R>>
   remove(): MaybePromise<void>
 }
 
@@ -85,16 +88,19 @@ export function createRecordStore({ storage, key, storageTimeoutMs: timeoutMs, i
     return record && isOwn(record) ? { what: 'value', record, text } : { what: 'corrupt', text }
   }
 
-  function update(decide: (reading: Reading) => StoredRecord | undefined, conflicts = 0): MaybePromise<Update> {
-    return chain(read(), reading => {
-      const next = reading.what === 'unavailable' ? undefined : decide(reading)
-      if (reading.what === 'unavailable') return { what: 'failed', cause: reading.cause, reading }
-      if (!next) return { what: 'left', reading }
-      return chain(write(reading, JSON.stringify(next), next), (result): MaybePromise<Update> => {
-        if (result === 'written') return { what: 'written', reading }
-        if (result !== 'conflict') return { what: 'failed', cause: result.cause, reading }
+  function update<R extends StoredRecord>(
+    decide: (reading: Reading) => R | undefined,
+    conflicts = 0,
+  ): MaybePromise<Update<R>> {
+    return chain(read(), (reading): MaybePromise<Update<R>> => {
+      if (reading.what === 'unavailable') return { what: 'failed', reading, cause: reading.cause }
+      const record = decide(reading)
+      if (!record) return { what: 'left', reading }
+      return chain(write(reading, JSON.stringify(record), record), (result): MaybePromise<Update<R>> => {
+        if (result === 'written') return { what: 'written', reading, record }
+        if (result !== 'conflict') return { what: 'failed', reading, record, cause: result.cause }
         if (conflicts < mostConflicts) return update(decide, conflicts + 1)
-        return { what: 'failed', cause: new Error('The record changed at every try to write it.'), reading }
+        return { what: 'failed', reading, record, cause: new Error('The record changed at every try to write it.') }
       })
     })
   }

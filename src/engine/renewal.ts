@@ -8,7 +8,7 @@ import { sleep, within } from '../values/timers.ts'
 import { readTokenResponse, type TokenResponse, type TokenSet } from '../values/token-set.ts'
 import type { Contexts } from './contexts.ts'
 import { createFlight, type Flight, type Home, lockTimeout, type Outcome } from './flight.ts'
-import type { Reading, RecordStore } from './record-store.ts'
+import type { Reading, RecordStore, Update } from './record-store.ts'
 import { type Announce, type Held, type SessionEvents, signedOutFailure, type TokenManager } from './token-manager.ts'
 import type { TakeTurn } from './turn.ts'
 import { judge, longestRetryAfterMs } from './verdict.ts'
@@ -181,27 +181,22 @@ export function createRenewal(options: RenewalOptions): Renewal {
     const isOpen = begun && begun.by !== options.self && !begun.retryAtMs
     if (scope === 'tab' || contexts.isBehind || isOpen) await contexts.ask()
     let verdict = spendable(flight, rejected, announce)
-    let next: LiveRecord | undefined
-    const update = await store.update(reading => {
-      next = undefined
-      verdict = face(flight, rejected, reading, announce)
-      if (!('record' in verdict)) return undefined
-      next = { ...verdict.record, attempt: { by: options.self, atMs: clock.now() } }
-      return next
+    const { what, record, reading, cause } = await store.update(now => {
+      verdict = face(flight, rejected, now, announce)
+      return 'record' in verdict ? { ...verdict.record, attempt: { by: options.self, atMs: clock.now() } } : undefined
     })
     if (flight.ended.aborted) return signedOutFailure()
     if (!('record' in verdict)) return verdict
     const held = manager.held ?? verdict
-    if (update.what === 'written' && next) {
-      const spent: Held = { record: next, life: held.life }
+    if (what === 'written' && record) {
+      const spent: Held = { record, life: held.life }
       manager.note(spent)
       return grip?.lost?.aborted ? lockTimeout : spent
     }
     // Never spend what can't be saved, unless nobody else can hold it anyway.
     const isOnlyHere =
-      scope === 'context' || (held.unsaved && !contexts.hasHandedOver && update.reading.what !== 'unavailable')
-    if (isOnlyHere && !options.isReadOnly) return held
-    return failStorage(update.what === 'failed' ? update.cause : undefined, announce)
+      scope === 'context' || (held.unsaved && !contexts.hasHandedOver && reading.what !== 'unavailable')
+    return isOnlyHere && !options.isReadOnly ? held : failStorage(cause, announce)
   }
 
   /** What the storage says, before anything is spent. */
@@ -254,7 +249,7 @@ export function createRenewal(options: RenewalOptions): Renewal {
       answer = await wait()
       // The abort made it fail: that is the failure we know already.
       if (typeof answer === 'object' && answer.what === 'unreachable') {
-        await shareBackOff(flight)
+        await shareBackOff(flight, base, announce)
         return undefined
       }
     }
@@ -283,7 +278,7 @@ export function createRenewal(options: RenewalOptions): Renewal {
     if (flight.ended.aborted) return signedOutFailure()
     if (answer.what === 'refused') return refuse(flight, base, answer.cause, announce)
     const failure = backOff(answer.failure, answer.isClientError, announce)
-    await shareBackOff(flight)
+    await shareBackOff(flight, base, announce)
     return failure
   }
 
@@ -322,40 +317,48 @@ export function createRenewal(options: RenewalOptions): Renewal {
     announce: Announce,
   ): Promise<Outcome> {
     const { attempt: _attempt, refused: _refused, ...kept } = base.record
-    let next: LiveRecord | undefined
     const make = (): LiveRecord => ({ ...kept, tokens, savedAtMs: sentAtMs, generation: manager.seen + 1 })
-    const update = await store.update(reading => {
-      next = undefined
-      if (flight.ended.aborted) return undefined
-      // Somebody wrote a successor, a sign-out or another sign-in since: that counts, and this pair is dropped (revoking it would kill the successor).
-      if (reading.what === 'value') manager.meet(reading.record, announce)
-      if (manager.held?.record.id !== flight.id || manager.held.record.generation !== base.record.generation)
-        return undefined
-      if (reading.what === 'corrupt') return undefined
-      next = make()
-      return next
-    })
+    const { update, isCurrent } = await advance(flight, base, make, announce)
     if (flight.ended.aborted) {
       options.revokeLate(flight.id, tokens)
       return signedOutFailure()
     }
-    if (update.what === 'left' && update.reading.what !== 'corrupt') return adopted
+    // A pair that somebody else's successor has passed is dropped: revoking it would kill the successor too.
+    if (!isCurrent) return adopted
     failures = 0
     clientErrors = 0
     retryAtMs = 0
-    const record = next ?? make()
-    const isSaved = update.what === 'written'
+    const { what, cause, record = make() } = update
+    const isWritten = what === 'written'
     const life = manager.lifetimeOf(record, sentMonotonicMs)
-    manager.renewed({ record, life, ...(!isSaved && { unsaved: true }) }, announce)
+    manager.renewed({ record, life, ...(!isWritten && { unsaved: true }) }, announce)
     options.publish(record)
-    if (!isSaved) {
-      failStorage(
-        update.what === 'failed' ? update.cause : new Error('The stored record is damaged or foreign.'),
-        announce,
-      )
+    if (!isWritten) {
+      failStorage(cause, announce)
       announce(() => options.reassert())
     }
     return { how: 'renewed' }
+  }
+
+  /** Writes the next record of a sign-in, unless somebody wrote a successor, a sign-out or another sign-in since: then that counts. */
+  async function advance(
+    flight: Flight,
+    base: Held,
+    make: (record: LiveRecord) => LiveRecord,
+    announce: Announce,
+  ): Promise<{ update: Update<LiveRecord>; isCurrent: boolean }> {
+    const current = () => {
+      const record = manager.held?.record
+      return !flight.ended.aborted && record?.id === flight.id && record.generation <= base.record.generation
+        ? record
+        : undefined
+    }
+    const update = await store.update(reading => {
+      if (current() && reading.what === 'value') manager.meet(reading.record, announce)
+      const record = current()
+      return record && reading.what !== 'corrupt' ? make(record) : undefined
+    })
+    return { update, isCurrent: !!current() }
   }
 
   /** A definitive "no", unless somebody holds a newer token: then the "no" was about one that is spent. */
@@ -370,20 +373,11 @@ export function createRenewal(options: RenewalOptions): Renewal {
       await contexts.ask()
       await sleep(adoptionWaitMs)
     }
-    let next: LiveRecord | undefined
-    await store.update(reading => {
-      next = undefined
-      if (flight.ended.aborted || reading.what === 'corrupt') return undefined
-      if (reading.what === 'value') manager.meet(reading.record, announce)
-      const held = manager.held
-      if (held?.record.id !== flight.id || held.record.generation > base.record.generation) return undefined
-      next = withoutRefreshToken(held.record)
-      return next
-    })
-    const held = manager.held
+    const { update, isCurrent } = await advance(flight, base, withoutRefreshToken, announce)
+    const { held } = manager
     if (flight.ended.aborted || held?.record.id !== flight.id) return signedOutFailure()
-    if (held.record.generation > base.record.generation) return adopted
-    const record = next ?? withoutRefreshToken(held.record)
+    if (!isCurrent) return adopted
+    const record = update.record ?? withoutRefreshToken(held.record)
     manager.note({ record, life: held.life })
     options.publish(record)
     const failure: Failure = { ...signedOutFailure('refused'), cause }
@@ -427,19 +421,15 @@ export function createRenewal(options: RenewalOptions): Renewal {
   }
 
   /** All contexts share the back-off through the record; failing to write it costs only that. */
-  async function shareBackOff(flight: Flight): Promise<void> {
-    let next: LiveRecord | undefined
-    const update = await store.update(reading => {
-      next = undefined
-      const held = manager.held
-      if (flight.ended.aborted || reading.what !== 'value' || options.isInteractive) return undefined
-      if (held?.record.id !== reading.record.id || held.record.generation !== reading.record.generation)
-        return undefined
-      next = { ...held.record, attempt: { by: options.self, atMs: clock.now(), retryAtMs } }
-      return next
+  async function shareBackOff(flight: Flight, base: Held, announce: Announce): Promise<void> {
+    if (options.isInteractive) return
+    const share = (record: LiveRecord): LiveRecord => ({
+      ...record,
+      attempt: { by: options.self, atMs: clock.now(), retryAtMs },
     })
-    if (update.what === 'written' && next && manager.held?.record.id === flight.id && !flight.ended.aborted) {
-      manager.note({ ...manager.held, record: next })
+    const { update, isCurrent } = await advance(flight, base, share, announce)
+    if (update.what === 'written' && update.record && isCurrent && manager.held) {
+      manager.note({ ...manager.held, record: update.record })
     }
   }
 
