@@ -16,6 +16,26 @@ export interface TabServer {
   close(): Promise<void>
 }
 
+// The same session in a worker, on a storage that workers have: the page's, over messages.
+const worker = `
+  import { createSession } from '/latchkey.js'
+  const calls = new Map()
+  let next = 0
+  const ask = (...call) => new Promise(resolve => { calls.set(++next, resolve); postMessage({ id: next, call }) })
+  addEventListener('message', async ({ data }) => {
+    if (data === 'call') {
+      try { postMessage({ answer: (await session.fetch('/api')).status }) } catch (error) { postMessage({ answer: error.code ?? String(error) }) }
+    } else calls.get(data.id)?.(data.value)
+  })
+  const storage = { getItem: key => ask('getItem', key), setItem: (key, value) => ask('setItem', key, value), removeItem: key => ask('removeItem', key) }
+  const grant = async ({ refreshToken }, { fetch, signal }) => {
+    const response = await fetch('/token', { method: 'POST', body: new URLSearchParams({ refresh_token: refreshToken }), signal })
+    if (!response.ok) throw response
+    return response.json()
+  }
+  const session = createSession({ resources: location.origin, name: 'tabs', grant, storage, renewal: { minIntervalMs: 0 } })
+`
+
 const page = `<!doctype html><meta charset="utf-8"><title>tab</title><script type="module">
   import { createSession, webStorage } from '/latchkey.js'
   const kind = new URLSearchParams(location.search).get('storage') ?? 'local'
@@ -56,6 +76,7 @@ export async function createTabServer(): Promise<TabServer> {
     const path = request.url?.split('?')[0]
     if (path === '/') return [200, 'text/html', page]
     if (path === '/latchkey.js') return [200, 'text/javascript', script]
+    if (path === '/worker.js') return [200, 'text/javascript', worker]
     if (path === '/sign-in') return [200, 'application/json', JSON.stringify(issue())]
     if (path === '/token') {
       let body = ''

@@ -127,6 +127,64 @@ describe('ten tabs on one localStorage', () => {
   }, 60_000)
 })
 
+describe('other ends of a tab', () => {
+  it('4: a tab that crashes in the middle of a renewal leaves the others a token, inside a reuse window', async () => {
+    const tabs = await openTabs(2)
+    server.delayTokensMs = 300
+    server.hasReuseWindow = true
+    server.expireAccess()
+    const [lost, other] = tabs as [Page, Page]
+    void callIn(lost).catch(() => undefined)
+    await expect.poll(() => server.stats.tokenCalls).toBe(1)
+    const devtools = await context.newCDPSession(lost)
+    void devtools.send('Page.crash').catch(() => undefined)
+    await lost.waitForEvent('crash')
+    expect(await callIn(other)).toBe(200)
+    expect(server.stats).toMatchObject({ tokenCalls: 2, refused: 0 })
+  }, 30_000)
+
+  it('2: offline is no sign-out: the call says unreachable, and back online the next one renews', async () => {
+    const tab = (await openTabs(1))[0] as Page
+    await tab.evaluate(() => session.getAccessToken())
+    await context.setOffline(true)
+    expect(await tab.evaluate(() => session.renew().catch(error => error.code))).toBe('unreachable')
+    expect(await tab.evaluate(() => session.state.status)).toBe('signed-in')
+    await context.setOffline(false)
+    server.expireAccess()
+    await tab.waitForFunction(() => navigator.onLine)
+    expect(await callIn(tab)).toBe(200)
+  }, 30_000)
+
+  it('59: a dedicated worker and pages share the lock and the record: one token call an expiry', async () => {
+    const tabs = await openTabs(2)
+    const host = tabs[0] as Page
+    await host.evaluate(() => {
+      const worker = new Worker('/worker.js', { type: 'module' })
+      const answers: ((answer: number | string) => void)[] = []
+      worker.onmessage = ({ data }) => {
+        if (data.call) {
+          const [method, ...args] = data.call as ['getItem', string]
+          worker.postMessage({ id: data.id, value: localStorage[method](...args) })
+        } else answers.shift()?.(data.answer)
+      }
+      Object.assign(globalThis, {
+        callWorker: () =>
+          new Promise(resolve => {
+            answers.push(resolve)
+            worker.postMessage('call')
+          }),
+      })
+    })
+    const callWorker = () =>
+      host.evaluate(() => (globalThis as unknown as { callWorker(): Promise<number> }).callWorker())
+    for (let round = 1; round <= 10; round++) {
+      server.expireAccess()
+      expect(await Promise.all([callWorker(), ...tabs.map(callIn)])).toEqual([200, 200, 200])
+      expect(server.stats.tokenCalls).toBe(round)
+    }
+  }, 30_000)
+})
+
 describe('a duplicated tab with its own copy of sessionStorage', () => {
   it('3: never spends the refresh token that the other tab spent', async () => {
     const first = await openTab('/?storage=session')
