@@ -3,6 +3,7 @@ import { defineConfig } from 'tsup'
 /** The published entries, by the name of their file in src/: one line each, the same names as in package.json "exports". */
 const entries = [
   'index', // latchkey
+  'node', // latchkey/node
 ]
 
 export default defineConfig({

@@ -73,6 +73,10 @@ const longestBackOffMs = 60_000
 const clientErrorsUntilSignIn = 3
 
 const adopted: Outcome = { how: 'adopted' }
+const cannotRenew: Failure = {
+  code: 'signed_out',
+  message: 'Nothing can renew this session: the token works until it expires. Sign in again for a new one.',
+}
 const jitter = (ms: number) => ms * (1 - Math.random() / 2)
 
 /**
@@ -224,7 +228,8 @@ export function createRenewal(options: RenewalOptions): Renewal {
     if (isServed(flight, rejected)) return adopted
     if (manager.canRenew(held.record.tokens)) return held
     const reason = held.record.refused ? 'refused' : 'expired'
-    if (manager.remainingMs() <= 0) manager.end(reason, announce)
+    if (manager.remainingMs() > 0) return cannotRenew
+    manager.end(reason, announce)
     return signedOutFailure(reason)
   }
 

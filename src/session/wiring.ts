@@ -135,8 +135,8 @@ export function wire(ground: Ground): Core {
   }
   const stops = [
     ...[options.wake ?? platformWake].flat().map(wake => wake(onWake)),
-    typeof storage.watch === 'function' ? storage.watch(key, () => void identity.read(true)) : undefined,
-    typeof storage.onDegraded === 'function' ? storage.onDegraded(({ what }) => degrade(what)) : undefined,
+    attempt(() => typeof storage.watch === 'function' && storage.watch(key, () => void identity.read(true))),
+    attempt(() => typeof storage.onDegraded === 'function' && storage.onDegraded(({ what }) => degrade(what))),
     freshness?.stop,
     contexts.close,
     identity.stop,
@@ -147,7 +147,7 @@ export function wire(ground: Ground): Core {
     access,
     fetch: createAuthFetch({ ...options, ...ports, manager, access }),
     stop() {
-      for (const stop of stops) stop?.()
+      for (const stop of stops) if (stop) stop()
       home.members.delete(member)
     },
   }
@@ -161,6 +161,15 @@ function storageFailure(storage: TokenStorage, cause: unknown): Failure {
         cause,
       }
     : { code: 'storage_unavailable', message: 'The storage can not be used now. Nothing is lost; try again.', cause }
+}
+
+/** News are a convenience: a storage that can't give them is used without. */
+function attempt(subscribe: () => (() => void) | false): (() => void) | false {
+  try {
+    return subscribe()
+  } catch {
+    return false
+  }
 }
 
 function platformLock(): Lock | undefined {

@@ -1,6 +1,7 @@
 import type { TokenStorage } from '../ports/token-storage.ts'
 import { SessionError } from '../values/errors.ts'
-import { anchorOf, isWebStorage, setAnchor, webStorage } from './web.ts'
+import { passThrough } from './pass-through.ts'
+import { isWebStorage, webStorage } from './web.ts'
 
 type Key = CryptoKey | Uint8Array
 
@@ -95,7 +96,7 @@ export function encryptedStorage(storage: TokenStorage | Storage, key: Key | Key
   const last = new Map<string, { plain: string; sealed: string }>()
   const { replaceItem } = inner
 
-  const outer: TokenStorage = {
+  return passThrough(inner, {
     async getItem(storageKey) {
       const sealed = await inner.getItem(storageKey)
       if (sealed === null || sealed === undefined) {
@@ -111,39 +112,18 @@ export function encryptedStorage(storage: TokenStorage | Storage, key: Key | Key
       await inner.setItem(storageKey, sealed)
       last.set(storageKey, { plain, sealed })
     },
-    removeItem: storageKey => inner.removeItem(storageKey),
     ...(typeof replaceItem === 'function' && {
       async replaceItem(storageKey: string, expected: string | undefined, plain: string) {
         const known = last.get(storageKey)
         if (expected !== undefined && known?.plain !== expected) return false
         const sealed = await seal(storageKey, plain)
-        const isDone = await replaceItem.call(
-          inner,
-          storageKey,
-          expected === undefined ? undefined : known?.sealed,
-          sealed,
-        )
+        const base = expected === undefined ? undefined : known?.sealed
+        const isDone = await replaceItem.call(inner, storageKey, base, sealed)
         if (isDone) last.set(storageKey, { plain, sealed })
         return isDone
       },
     }),
-    get scope() {
-      return inner.scope
-    },
-    get lock() {
-      return inner.lock
-    },
-    get readOnly() {
-      return inner.readOnly
-    },
-    get interactive() {
-      return inner.interactive
-    },
-    ...(typeof inner.watch === 'function' && { watch: inner.watch.bind(inner) }),
-    ...(typeof inner.onDegraded === 'function' && { onDegraded: inner.onDegraded.bind(inner) }),
-  }
-  setAnchor(outer, () => anchorOf(inner))
-  return outer
+  })
 }
 
 const corrupt = () =>

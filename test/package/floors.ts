@@ -13,7 +13,9 @@ const floors: readonly (readonly string[])[] = [
   ['values'],
   ['ports'],
   ['engine'],
-  ['storage', 'locks', 'attach', 'grants'],
+  // A storage that is shared brings its lock.
+  ['locks'],
+  ['storage', 'attach', 'grants'],
   ['session'],
   ['react', 'worker', 'devtools', 'testing'],
 ]

@@ -1,0 +1,338 @@
+import type { SessionEvents, TokenResponse, TokenSet } from '../../src/index.ts'
+import type { Locks } from './lock.ts'
+import type { Servers } from './servers.ts'
+import type { StorageEvents } from './storage.ts'
+import type { Call, Context, Realm, World } from './world.ts'
+
+interface StoredShape {
+  id: string
+  generation: number
+  signedOut?: true
+  tokens?: { accessToken: string; refreshToken?: string; scope?: string }
+  attempt?: { retryAtMs?: number }
+  refused?: true
+}
+
+const timeoutMs = 30_000
+const canary = 'tok3n-'
+
+export function parseStored(text: string | undefined): StoredShape | undefined {
+  try {
+    const value = JSON.parse(text ?? '') as StoredShape
+    return typeof value?.generation === 'number' && typeof value.id === 'string' ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** The sign-in that a session says it is in. */
+export function familyNow({ session, isStarted }: Context): string | undefined {
+  if (!isStarted) return undefined
+  const { state } = session
+  return state.status === 'signed-in' ? state.scope : undefined
+}
+
+/**
+ * Judges from outside: by what the servers were sent, what the storage took, what was delivered to whom and what the public API answered.
+ * Nothing here looks into the engine.
+ */
+export class Judge implements StorageEvents {
+  readonly world: World
+  readonly servers: Servers
+  locks!: Locks
+  /** Families that somebody signed out of, and by whom. */
+  readonly signedOut = new Map<string, Set<Context>>()
+  readonly revokedByClient = new Set<string>()
+  readonly replaced = new Set<string>()
+  /** Families that somebody was signed in to, in that order. */
+  readonly begun = new Set<string>()
+  readonly robbed = new Set<Realm>()
+  readonly everStored = new Set<string>()
+  /** Who received a refresh token from the server. */
+  readonly receivers = new Map<string, Set<Context>>()
+  readonly lost = new Set<string>()
+  signInAnswers = 0
+  corruptions = 0
+  evictions = 0
+  #active = new Set<{ context: Context; family: string; refresh: string; startedAtMs: number }>()
+  #familyOfId = new Map<string, string>()
+  #senders = new Map<string, Context>()
+
+  constructor(world: World, servers: Servers) {
+    this.world = world
+    this.servers = servers
+  }
+
+  get #isLockSure() {
+    return this.world.setting.lock !== 'missing'
+  }
+
+  get #isCommon() {
+    return !['tab', 'memory'].includes(this.world.setting.storage)
+  }
+
+  numberOf(refresh: string | undefined): number {
+    return this.servers.refreshTokens.get(refresh ?? '')?.number ?? 0
+  }
+
+  familyOf(record: StoredShape): string | undefined {
+    const family = this.servers.accessTokens.get(record.tokens?.accessToken ?? '')?.family.name
+    if (family) this.#familyOfId.set(record.id, family)
+    return family ?? this.#familyOfId.get(record.id)
+  }
+
+  #knowSpent(context: Context, family: string, below: number): void {
+    context.spentBelow.set(family, Math.max(context.spentBelow.get(family) ?? 0, below))
+  }
+
+  isRenewing(context: Context): boolean {
+    return [...this.#active].some(active => active.context === context)
+  }
+
+  isAnswered(context: Context): boolean {
+    return context.answered.size > 0
+  }
+
+  // --- renewals (1, 2)
+
+  onRenew(context: Context, refresh: string): { end(): void } {
+    const { world, servers } = this
+    const issued = servers.refreshTokens.get(refresh)
+    const family = issued?.family.name ?? '?'
+    world.coverage.reach('renewals')
+    if (!issued) world.violate(2, `${context.name} sends a refresh token that nobody issued`)
+    const isRobbed = this.robbed.has(context.realm)
+    for (const active of this.#active) {
+      const isSameRealm = active.context.realm === context.realm
+      const isExcused =
+        active.family !== family ||
+        active.context.realm.isDead ||
+        world.timeMs - active.startedAtMs >= 2 * timeoutMs ||
+        (!isSameRealm && (!this.#isLockSure || this.robbed.has(active.context.realm) || isRobbed))
+      if (!isExcused) world.violate(1, `${context.name} renews ${family} while ${active.context.name} does`)
+    }
+    const isShareable = world.setting.storage !== 'memory'
+    if (isShareable && this.#isLockSure && !isRobbed && !this.locks.holds(context.realm))
+      world.violate(1, `${context.name} renews without the lock`)
+    const number = issued?.number ?? 0
+    if (number < (context.spentBelow.get(family) ?? 0))
+      world.violate(2, `${context.name} sends ${refresh} again, though it knows a successor`)
+    if (context.refused.has(refresh)) world.violate(2, `${context.name} sends ${refresh} again after its refusal`)
+    const stored = this.#isCommon ? parseStored(this.sharedText()) : undefined
+    if (stored?.tokens && this.#isLockSure && !isRobbed && this.familyOf(stored) === family) {
+      if (this.numberOf(stored.tokens.refreshToken) > number)
+        world.violate(
+          2,
+          `${context.name} sends ${refresh} under the lock, though ${stored.tokens.refreshToken} is stored`,
+        )
+    }
+    const isQuick = context.lastSent?.refresh === refresh && world.timeMs - context.lastSent.endedAtMs < 1000
+    if (isShareable && !isQuick && context.attempted !== refresh && !context.unsaved.has(refresh))
+      world.violate(2, `${context.name} sends ${refresh} without having written the attempt`)
+    if (issued?.successor) {
+      world.coverage.reach('quick retries')
+    }
+    const active = { context, family, refresh, startedAtMs: world.timeMs }
+    this.#active.add(active)
+    const end = () => {
+      this.#active.delete(active)
+      context.lastSent = { refresh, endedAtMs: world.timeMs }
+    }
+    return { end }
+  }
+
+  endBySignOut(family: string, context: Context): void {
+    this.signedOut.set(family, (this.signedOut.get(family) ?? new Set()).add(context))
+  }
+
+  sharedText: () => string | undefined = () => undefined
+
+  onSignInAnswer(context: Context, response: TokenResponse): void {
+    this.signInAnswers++
+    this.#received(context, response.refresh_token)
+    this.world.note(context, () => `signs in as ${response.scope}`)
+  }
+
+  #received(context: Context, refresh: string | null | undefined): void {
+    if (!refresh) return
+    const receivers = this.receivers.get(refresh) ?? new Set()
+    this.receivers.set(refresh, receivers.add(context))
+  }
+
+  onRenewed(context: Context, refresh: string, response: TokenResponse, tookMs: number): void {
+    const family = response.scope as string
+    const next = response.refresh_token as string
+    this.world.note(context, () => `receives ${next} for ${refresh}`)
+    this.#received(context, next)
+    if (tookMs > timeoutMs) this.world.coverage.reach('late answers')
+    if (this.lost.has(refresh)) this.world.coverage.reach('lost answers recovered')
+    if (next !== refresh) {
+      this.#knowSpent(context, family, this.numberOf(next))
+      context.answered.add(next)
+    }
+  }
+
+  onRefused(context: Context, refresh: string): void {
+    this.world.note(context, () => `is refused ${refresh}`)
+    this.world.coverage.reach('refusals')
+    context.refused.add(refresh)
+  }
+
+  onLost(refresh: string): void {
+    this.world.coverage.reach('lost answers')
+    this.lost.add(refresh)
+  }
+
+  onRevoke(context: Context, { accessToken, refreshToken: refresh }: TokenSet): void {
+    const family = this.servers.accessTokens.get(accessToken)?.family.name ?? '?'
+    this.world.note(context, () => `revokes ${refresh} of ${family}`)
+    if (context.answered.has(refresh ?? '')) this.world.coverage.reach('pairs revoked late')
+    this.revokedByClient.add(family)
+    if (!this.signedOut.has(family))
+      this.world.violate(3, `${context.name} revokes ${family}, which nobody signed out of`)
+  }
+
+  // --- storage (2, 5, 10)
+
+  onRead(context: Context, text: string | undefined, isInTime: boolean): void {
+    const record = parseStored(text)
+    if (text !== undefined && !record) this.world.coverage.reach('corrupt records met')
+    if (!isInTime || !record) return
+    const family = this.familyOf(record)
+    if (!family) return
+    if (record.signedOut) context.ended.add(family)
+    else {
+      context.settled.add(family)
+      this.#knowSpent(context, family, this.numberOf(record.tokens?.refreshToken))
+    }
+    if (record.generation > context.highestGeneration) {
+      context.highestGeneration = record.generation
+      const mine = familyNow(context)
+      // A sign-in on its way into the storage takes the place of what it finds.
+      if (record.tokens && mine && mine !== family && context.settled.has(mine)) context.ended.add(mine)
+    }
+  }
+
+  onWrite(context: Context, before: string | undefined, text: string | undefined): void {
+    const { world } = this
+    const last = parseStored(before)
+    const record = parseStored(text)
+    if (!record) return
+    const family = this.familyOf(record)
+    context.highestGeneration = Math.max(context.highestGeneration, record.generation)
+    if (family && record.tokens) context.settled.add(family)
+    const isSigningOut = [...context.pending].some(({ what }) => what === 'signOut')
+    if (family && record.signedOut && isSigningOut) this.endBySignOut(family, context)
+    const refresh = record.tokens?.refreshToken
+    if (refresh) {
+      this.everStored.add(refresh)
+      context.answered.delete(refresh)
+      context.unsaved.delete(refresh)
+      if (family) this.#knowSpent(context, family, this.numberOf(refresh))
+    }
+    if (!record.attempt?.retryAtMs) context.attempted = record.attempt ? refresh : undefined
+    else world.coverage.reach('back-offs shared')
+    const isFenced = ['cas', 'sync'].includes(world.setting.storage)
+    if (isFenced && last && record.generation < last.generation)
+      world.violate(2, `${context.name} writes generation ${record.generation} over ${last.generation}`)
+    if (isFenced && last && family && record.tokens && last.tokens && this.familyOf(last) === family) {
+      if (refresh && this.numberOf(refresh) < this.numberOf(last.tokens.refreshToken))
+        world.violate(2, `${context.name} writes ${refresh} over its successor ${last.tokens.refreshToken}`)
+    }
+    if (record.tokens && family && context.ended.has(family))
+      world.violate(5, `${context.name} writes tokens of ${family}, which ended there`)
+  }
+
+  onWriteFailed(context: Context, text: string): void {
+    const refresh = parseStored(text)?.tokens?.refreshToken
+    if (!refresh) return
+    if (context.answered.has(refresh)) this.world.coverage.reach('successors unsaved')
+    context.unsaved.add(refresh)
+  }
+
+  // --- messages (8)
+
+  onPost(from: Context, message: Record<string, unknown>): void {
+    this.#senders.set(String(message.from), from)
+    if (message.what !== 'answer' && JSON.stringify(message).includes(canary))
+      this.world.violate(8, `a message of kind ${message.what} holds a token`)
+  }
+
+  onDelivery(to: Context, message: Record<string, unknown>): void {
+    if (message.to && this.#senders.get(String(message.to)) !== to) return
+    const family = this.#familyOfId.get(String(message.id))
+    if (!family || familyNow(to) !== family || to.isDisposed) return
+    if (message.what === 'signed-out') to.ended.add(family)
+    if (message.what === 'answer') {
+      this.world.coverage.reach('tokens handed over by message')
+      const record = message.record as StoredShape
+      const refresh = record.tokens?.refreshToken
+      this.#knowSpent(to, family, this.numberOf(refresh))
+      // It may not get it into the storage: then it counts as unsaved there too.
+      if (refresh) {
+        to.unsaved.add(refresh)
+        this.#received(to, refresh)
+      }
+    }
+  }
+
+  // --- requests (5, 6, 8)
+
+  onSend(context: Context, call: Call | undefined, url: string, token: string | undefined, description: string): void {
+    const { world } = this
+    if (!url.startsWith('https://api.example.com/')) {
+      if (token) world.violate(8, `a token leaves for ${url}`)
+      return
+    }
+    if (!call) {
+      world.violate(6, 'a request that nobody made')
+      return
+    }
+    const family = this.servers.accessTokens.get(token ?? '')?.family.name
+    world.note(context, () => `call ${call.number} is sent with ${token} of ${family}`)
+    call.sends.push({ token, description })
+    if (call.sends.length > 2) world.violate(6, `call ${call.number} is sent ${call.sends.length} times`)
+    if (call.sends[0]?.description !== description) world.violate(6, `call ${call.number} is sent differently`)
+    if (call.context !== context) world.violate(5, `call ${call.number} is sent by ${context.name}`)
+    if (call.isSettled) world.violate(6, `call ${call.number} is sent after its answer`)
+    if (!family) {
+      world.violate(5, `call ${call.number} is sent with ${token}, which nobody issued`)
+      return
+    }
+    if (call.family && family !== call.family)
+      world.violate(5, `call ${call.number} began under ${call.family} and is sent under ${family}`)
+    if (context.ended.has(family)) world.violate(5, `call ${call.number} is sent under ${family}, which ended there`)
+  }
+
+  onStatus(_context: Context, call: Call | undefined, status: number, token: string | undefined): void {
+    if (status === 401 && call && token) this.refusedAccess.add(token)
+  }
+
+  readonly refusedAccess = new Set<string>()
+
+  // --- ends (3)
+
+  onSignedOut(context: Context, family: string | undefined, reason: SessionEvents['signed-out']['reason']): void {
+    const { world } = this
+    world.note(context, () => `signed out of ${family}: ${reason}`)
+    const known = family ? this.servers.families.get(family) : undefined
+    const isExplained = {
+      requested: () => !family || this.signedOut.get(family)?.has(context),
+      elsewhere: () => (!!family && this.signedOut.has(family)) || this.evictions > 0 || this.signedOut.size > 0,
+      replaced: () => this.signInAnswers > 1,
+      refused: () => (known ? known.refusals > 0 : [...this.servers.families.values()].some(one => one.refusals > 0)),
+      expired: () => false,
+      storage_corrupt: () => this.corruptions > 0,
+      key_lost: () => false,
+    }[reason]()
+    if (!isExplained) world.violate(3, `${context.name} is signed out of ${family}: ${reason}`)
+    if (reason === 'elsewhere') world.coverage.reach('sign-outs learned elsewhere')
+    if (family) context.ended.add(family)
+  }
+
+  /** No token in anything that an app may print. */
+  checkLeak(what: string, value: unknown): void {
+    const text = `${value instanceof Error ? `${value.message} ${value.stack}` : ''} ${JSON.stringify(value)}`
+    if (text.includes(canary)) this.world.violate(8, `a token stands in ${what}`)
+  }
+}
