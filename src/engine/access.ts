@@ -63,6 +63,7 @@ export function createAccess(options: AccessOptions): Access {
     const { epoch, status } = manager
     const begun = manager.held?.record.id
     await abortable(settle(), signal)
+    if (manager.status === 'starting' && signInHeadless && !startFailure()) await abortable(signInHeadless(), signal)
     if (manager.status === 'starting') throw startError()
     const isReplaced =
       begun === undefined ? status === 'starting' && manager.epoch !== epoch : manager.held?.record.id !== begun
@@ -113,10 +114,12 @@ export function createAccess(options: AccessOptions): Access {
     await reading
   }
 
+  const startFailure = () => (manager.state.status === 'starting' ? manager.state.error : undefined)
+
   /** Why nothing is known yet; the next call tries again. */
   function startError(): SessionError {
-    const { state } = manager
-    return state.status === 'starting' && state.error ? toError(state.error) : manager.signedOutError()
+    const failure = startFailure()
+    return failure ? toError(failure) : manager.signedOutError()
   }
 
   return {

@@ -1,4 +1,4 @@
-import type { Attach } from '../ports/attach.ts'
+import type { Attach, AttachRequest } from '../ports/attach.ts'
 import { isTokenRejected, tokenChallenge } from '../values/challenge.ts'
 import type { Clock } from '../values/clock.ts'
 import { isSessionError, toError } from '../values/errors.ts'
@@ -11,7 +11,7 @@ import { isFailure } from './flight.ts'
 import { followRedirects } from './redirects.ts'
 import type { Held, SessionEvents, StepUpRequest, TokenManager } from './token-manager.ts'
 
-/** Whether an answer means that the token is no good. Bodies are read from a clone only. */
+/** Whether an answer means that the token is no good. The response is a clone: its body may be read. A predicate that throws means no. */
 export type IsAuthFailure = (
   response: Response,
   request: { readonly method: string; readonly url: string },
@@ -42,7 +42,6 @@ const smallBodyBytes = 16_384
  */
 export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
   const { fetch: raw, isResource, attach, access, manager, emitter } = options
-  const isRejected = options.isAuthFailure ?? isTokenRejected
   let isRedirectIgnored = false
 
   return function sessionFetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
@@ -89,7 +88,7 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
   function send(request: Outgoing, held: Held): Promise<Response> {
     const { id, tokens } = held.record
     if (manager.held?.record.id !== id) return giveUp(request)
-    const headers = attach(request, tokens)
+    const headers = attach(describe(request), tokens)
     if (!isThenable(headers)) return sendWith(request, held, headers)
     return headers.then(value => (manager.held?.record.id === id ? sendWith(request, held, value) : giveUp(request)))
   }
@@ -120,7 +119,7 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
     return followRedirects(request, {
       send: async hop => {
         if (hop === request) return dispatch(raw, hop, headers, 'manual')
-        const attached = isResource(hop.url) ? await attach(hop, held.record.tokens) : undefined
+        const attached = isResource(hop.url) ? await attach(describe(hop), held.record.tokens) : undefined
         return dispatch(raw, hop, attached, 'manual')
       },
       discard,
@@ -130,7 +129,7 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
 
   /** What to do about an answer; each reason to send again counts once per request. */
   async function decide(request: Outgoing, held: Held, response: Response): Promise<Response> {
-    if (!request.isRetried && !request.isOneShot && (await attach.retry?.(response, request))) {
+    if (!request.isRetried && !request.isOneShot && (await attach.retry?.(response, describe(request)))) {
       request.isRetried = true
       discard(response)
       return send(request, held)
@@ -145,11 +144,16 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
     return response
   }
 
-  async function isAuthFailure(request: Outgoing, response: Response): Promise<boolean> {
+  async function isAuthFailure({ method, url }: Outgoing, response: Response): Promise<boolean> {
+    if (!options.isAuthFailure) return isTokenRejected(response)
+    // The app may look into the body; the response stays unread. What it did not read is let go, or it would be buffered.
+    const copy = response.clone()
     try {
-      return await isRejected(response, request)
+      return (await options.isAuthFailure(copy, { method, url })) === true
     } catch {
       return false
+    } finally {
+      if (!copy.bodyUsed) copy.body?.cancel().catch(() => undefined)
     }
   }
 
@@ -240,6 +244,8 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
     )
   }
 }
+
+const describe = ({ method, url }: Outgoing): AttachRequest => ({ method, url })
 
 /** A query may hold secrets. */
 const originAndPath = (url: string) => url.replace(/[?#].*$/, '')

@@ -39,6 +39,8 @@ interface IdentityOptions {
   readonly lockName: (id: string) => string | undefined
   readonly lockTimeoutMs: number
   readonly storageFailure: (cause: unknown) => Failure
+  /** Where a grant asks for it: signs in when nothing is stored. */
+  readonly signInAtStart: (() => Promise<unknown>) | undefined
 }
 
 const firstRetryMs = 1000
@@ -71,8 +73,14 @@ export function createIdentity(options: IdentityOptions): Identity {
       manager.start({ error }, afterwards)
       afterwards(() => emitter.emit('storage-failed', { error }))
     } else if (reading.what === 'corrupt') manager.end('storage_corrupt', afterwards)
-    else if (reading.what === 'empty') manager.start({}, afterwards)
-    else if (isTombstone(reading.record)) {
+    else if (reading.what === 'empty') {
+      const isOut = () => {
+        if (manager.status === 'starting') manager.start({}, afterwards)
+      }
+      // `ready` waits for a sign-in at the start; what that brings is a sign-in like any other.
+      if (options.signInAtStart) void options.signInAtStart().then(isOut)
+      else isOut()
+    } else if (isTombstone(reading.record)) {
       manager.meet(reading.record, afterwards)
       manager.start({}, afterwards)
     } else {

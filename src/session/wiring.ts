@@ -115,7 +115,13 @@ export function wire(ground: Ground): Core {
     onAnswer: record => identity.receive(record),
     onBroken: () => degrade('channel'),
   })
-  const identity: Identity = createIdentity({ ...ports, manager, store, contexts })
+  const identity: Identity = createIdentity({
+    ...ports,
+    manager,
+    store,
+    contexts,
+    signInAtStart: grant.headless === 'at-start' ? async () => signInHeadless?.() : undefined,
+  })
   const renewal = createRenewal({
     ...ports,
     manager,
