@@ -4,6 +4,7 @@ import { defineConfig } from 'tsup'
 const entries = [
   'index', // latchkey
   'node', // latchkey/node
+  'react-native', // latchkey/react-native
 ]
 
 export default defineConfig({

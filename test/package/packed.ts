@@ -24,6 +24,7 @@ export const root = fileURLToPath(new URL('../..', import.meta.url))
 /** What `npm run build` and `npm pack` read; more than the tarball may hold. */
 const inputs = [
   'src',
+  'react-native',
   'README.md',
   'LICENSE',
   'CHANGELOG.md',

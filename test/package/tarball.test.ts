@@ -19,7 +19,13 @@ describe('the tarball', () => {
   test('holds the built files, what a reader needs, and nothing else', async () => {
     const files = (await run('tar', ['-tzf', tarball], root)).trim().split('\n')
     const others = files.filter(file => !/^package\/dist\/[\w.-]+\.(?:js|d\.ts)$/.test(file)).sort()
-    expect(others).toEqual(['package/CHANGELOG.md', 'package/LICENSE', 'package/README.md', 'package/package.json'])
+    expect(others).toEqual([
+      'package/CHANGELOG.md',
+      'package/LICENSE',
+      'package/README.md',
+      'package/package.json',
+      'package/react-native/package.json',
+    ])
     expect(files).toContain('package/dist/index.js')
     expect(files).toContain('package/dist/index.d.ts')
   })
