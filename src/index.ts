@@ -15,7 +15,7 @@ export { type RefreshTokenGrantOptions, refreshTokenGrant } from './grants/refre
 export type { ClientOptions, ServerMetadata, ServerOptions } from './grants/token-endpoint.ts'
 export type { Attach, AttachRequest } from './ports/attach.ts'
 export type { Channel } from './ports/channel.ts'
-export type { Grant, GrantContext, GrantFunction } from './ports/grant.ts'
+export type { EndSessionOptions, Grant, GrantContext, GrantFunction, SignInResponse } from './ports/grant.ts'
 export type { Grip, Lock } from './ports/lock.ts'
 export type { StorageScope, TokenStorage } from './ports/token-storage.ts'
 export type { Wake } from './ports/wake.ts'

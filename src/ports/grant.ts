@@ -14,11 +14,23 @@ export interface GrantContext {
   readonly minIntervalMs: number
 }
 
+/** A token response, and the app's own state that went along with the sign-in. */
+export type SignInResponse = TokenResponse & { appState?: unknown }
+
+/** Of `signOut({ endSession })`. */
+export interface EndSessionOptions {
+  readonly postLogoutRedirectUri?: string
+}
+
 /** How tokens are obtained, renewed and revoked. Every method resolves with the wire shape of RFC 6749 §5.1. */
 export interface Grant<SignIn = never> {
   /** Stands in the record: what one grant stored, another never spends. */
   readonly name?: string | undefined
-  signIn?(input: SignIn, context: GrantContext): Promise<TokenResponse>
+  signIn?(input: SignIn, context: GrantContext): Promise<SignInResponse>
+  /** For a `signIn` that leaves the page: takes the answer at its redirect URI. `undefined` where the URL is none. */
+  complete?(url: string, context: GrantContext): Promise<SignInResponse | undefined>
+  /** Ends the session at the authorization server too, after the local end (OpenID Connect RP-Initiated Logout 1.0). */
+  endSession?(tokens: TokenSet, options: EndSessionOptions, context: GrantContext): Promise<void>
   renew?(tokens: TokenSet, context: GrantContext): Promise<TokenResponse>
   revoke?(tokens: TokenSet, context: GrantContext): Promise<void>
   /** Whether `renew` has what it needs. @default true */

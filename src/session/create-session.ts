@@ -2,7 +2,7 @@ import { bearer } from '../attach/bearer.ts'
 import { abortable } from '../engine/access.ts'
 import { isFailure } from '../engine/flight.ts'
 import type { SessionEvents, SessionState } from '../engine/token-manager.ts'
-import type { Grant, GrantContext } from '../ports/grant.ts'
+import type { Grant, GrantContext, SignInResponse } from '../ports/grant.ts'
 import { systemClock } from '../values/clock.ts'
 import { abortReason, SessionError, toError } from '../values/errors.ts'
 import { createEmitter } from '../values/events.ts'
@@ -101,12 +101,14 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
     return ++turn
   }
 
-  async function signIn(input: SignIn): Promise<void> {
-    assertUsable()
-    if (!grant.signIn) {
-      throw new SessionError('misconfigured', 'This grant has no signIn. Call session.adopt() with tokens.')
-    }
-    const signal = (input as { signal?: AbortSignal } | undefined)?.signal
+  /**
+   * Obtains the tokens of a sign-in and begins it. A failed one changes nothing. `undefined`: there was nothing to obtain.
+   * Life counts from the last request that was sent for it: a human may take minutes before that.
+   */
+  async function obtain(
+    run: (context: GrantContext) => Promise<SignInResponse | undefined>,
+    signal: AbortSignal | undefined,
+  ): Promise<{ appState?: unknown } | undefined> {
     if (signal?.aborted) throw abortReason(signal)
     const { identity } = start()
     const mine = supersede()
@@ -118,12 +120,20 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
       }
     })
     signal?.addEventListener('abort', () => abort.abort(), { once: true })
-    const bornAtMs = clock.now()
-    const bornMonotonicMs = clock.monotonic()
+    let bornAtMs = clock.now()
+    let bornMonotonicMs = clock.monotonic()
+    const timed: typeof fetch = (input, init) => {
+      bornAtMs = clock.now()
+      bornMonotonicMs = clock.monotonic()
+      return raw(input, init)
+    }
+    let response: SignInResponse | undefined
     let tokens: TokenSet
     try {
-      const call = (async () => grant.signIn?.(input, contextOf(abort.signal)))()
-      tokens = readTokenResponse(await abortable(Promise.race([call, superseded]), signal), bornAtMs)
+      const call = (async () => run({ ...contextOf(abort.signal), fetch: timed }))()
+      response = await abortable(Promise.race([call, superseded]), signal)
+      if (!response) return undefined
+      tokens = readTokenResponse(response, bornAtMs)
     } catch (error) {
       if (signal?.aborted) throw abortReason(signal)
       throw signInError(error)
@@ -131,6 +141,16 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
     if (mine !== turn) throw cancelled()
     cancelSignIn = undefined
     await identity.begin(tokens, bornAtMs, bornMonotonicMs)
+    return 'appState' in response ? { appState: response.appState } : {}
+  }
+
+  async function signIn(input: SignIn): Promise<{ appState?: unknown }> {
+    assertUsable()
+    if (!grant.signIn) {
+      throw new SessionError('misconfigured', 'This grant has no signIn. Call session.adopt() with tokens.')
+    }
+    const { signal } = (input ?? {}) as { signal?: AbortSignal }
+    return (await obtain(async context => grant.signIn?.(input, context), signal)) ?? {}
   }
 
   function dispose(): void {
@@ -139,7 +159,7 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
     core?.stop()
   }
 
-  const session: SessionBase & { signIn(input: SignIn): Promise<void> } = {
+  const session: SessionBase & { signIn: typeof signIn } = {
     get ready() {
       const { manager } = start()
       if (manager.status !== 'starting') return Promise.resolve()
@@ -158,6 +178,16 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
     },
     serverState,
     signIn,
+    async completeSignIn(url) {
+      assertUsable()
+      if (!grant.complete) {
+        throw new SessionError(
+          'misconfigured',
+          'This grant’s signIn does not leave the page: there is nothing to complete.',
+        )
+      }
+      return obtain(async context => grant.complete?.(url ?? globalThis.location?.href, context), undefined)
+    },
     async adopt(response, { obtainedAtMs } = {}) {
       assertUsable()
       const bornAtMs = obtainedAtMs ?? clock.now()
@@ -181,7 +211,7 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
       if (isFailure(outcome)) throw toError(outcome)
       return outcome
     },
-    async signOut({ revoke: isRevoking = true } = {}) {
+    async signOut({ revoke: isRevoking = true, endSession } = {}) {
       assertUsable()
       const { identity, manager } = start()
       supersede()
@@ -189,11 +219,12 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
       if (!isRevoking && id) unrevoked.add(id)
       const tokens = await identity.end()
       if (isRevoking && tokens) void revoke(tokens)
+      if (endSession && tokens) await grant.endSession?.(tokens, endSession, contextOf(new AbortController().signal))
     },
     subscribe: listener => start().manager.subscribe(listener),
     on: emitter.on,
     dispose,
     [Symbol.dispose ?? Symbol.for('Symbol.dispose')]: dispose,
-  } as SessionBase & { signIn(input: SignIn): Promise<void> }
+  } as SessionBase & { signIn: typeof signIn }
   return session as Session<SignIn>
 }

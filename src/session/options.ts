@@ -3,7 +3,7 @@ import type { RenewalNumbers } from '../engine/renewal.ts'
 import type { SessionEvents, SessionState, StepUpRequest } from '../engine/token-manager.ts'
 import type { Attach } from '../ports/attach.ts'
 import type { Channel } from '../ports/channel.ts'
-import type { Grant, GrantFunction } from '../ports/grant.ts'
+import type { EndSessionOptions, Grant, GrantFunction } from '../ports/grant.ts'
 import type { Lock } from '../ports/lock.ts'
 import type { TokenStorage } from '../ports/token-storage.ts'
 import type { Wake } from '../ports/wake.ts'
@@ -58,6 +58,11 @@ export interface SessionBase {
   readonly state: SessionState
   /** A constant, for the server snapshot of `useSyncExternalStore`. */
   readonly serverState: SessionState
+  /**
+   * For grants whose signIn leaves the page: takes the answer at the redirect URI. Resolves with the app's own state, or with `undefined`
+   * where the URL is no answer. @default the location
+   */
+  completeSignIn(url?: string): Promise<{ appState?: unknown } | undefined>
   /** Takes over tokens obtained elsewhere (RFC 6749 §5.1 shape); `obtainedAtMs` is when they were asked for. */
   adopt(response: TokenResponse, options?: { obtainedAtMs?: number }): Promise<void>
   /** For WebSocket, SSE, gRPC: ask at each connect. Never loops over a life shorter than `minValidityMs`. */
@@ -70,7 +75,7 @@ export interface SessionBase {
   /** Renews now, or joins a renewal in flight. */
   renew(options?: { signal?: AbortSignal }): Promise<{ how: 'renewed' | 'adopted' }>
   /** Signed out in the caller's tick; resolves after the local write, whatever the network does. */
-  signOut(options?: { revoke?: boolean }): Promise<void>
+  signOut(options?: { revoke?: boolean; endSession?: EndSessionOptions }): Promise<void>
   subscribe(listener: () => void): () => void
   on<Type extends keyof SessionEvents>(type: Type, listener: (payload: SessionEvents[Type]) => unknown): () => void
   /** Repeatable. A renewal under way still commits; later calls reject `disposed`. */
@@ -84,5 +89,5 @@ export type Session<SignIn = never> = SessionBase &
     ? unknown
     : {
         /** A later signIn, adopt or signOut supersedes it (`sign_in_cancelled`). A failed one changes nothing. */
-        signIn(input: SignIn): Promise<void>
+        signIn(input: SignIn): Promise<{ appState?: unknown }>
       })

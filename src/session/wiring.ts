@@ -62,15 +62,14 @@ const defaults: RenewalNumbers = {
 /** Picks the defaults by the storage's scope and wires the ports: the one place that knows all parts. */
 export function wire(ground: Ground): Core {
   const { options, grant, emitter } = ground
-  const given = typeof options.storage === 'function' ? options.storage() : options.storage
-  const storage: TokenStorage = isWebStorage(given) ? webStorage(given) : (given ?? memoryStorage())
+  const degrade = (what: 'lock' | 'storage' | 'channel') =>
+    void Promise.resolve().then(() => emitter.emit('degraded', { what }))
+  const storage = storageOf(options.storage, () => degrade('storage'))
   const scope = storage.scope ?? 'shared'
   const isAlone = scope === 'context'
   const key = `latchkey:${options.name ?? resourceHosts(options.resources) ?? 'default'}`
   const home = homeOf(anchorOf(storage), key)
   const grantName = grant.name ?? 'custom'
-  const degrade = (what: 'lock' | 'storage' | 'channel') =>
-    void Promise.resolve().then(() => emitter.emit('degraded', { what }))
 
   const storageLock = typeof storage.lock?.request === 'function' ? storage.lock : undefined
   const ownLock = options.lock ?? storageLock
@@ -157,6 +156,21 @@ export function wire(ground: Ground): Core {
       home.members.delete(member)
     },
   }
+}
+
+/** What was given, wrapped where it is a platform's; memory where there is none, which is told unless nothing was asked for. */
+function storageOf(option: SessionOptions<never>['storage'], onMissing: () => void): TokenStorage {
+  if (option === undefined) return memoryStorage()
+  let given: TokenStorage | Storage | null | undefined
+  try {
+    given = typeof option === 'function' ? option() : option
+  } catch {
+    // The very property throws where storage is blocked.
+  }
+  if (isWebStorage(given)) return webStorage(given)
+  if (typeof given?.getItem === 'function') return given
+  onMissing()
+  return memoryStorage()
 }
 
 function storageFailure(storage: TokenStorage, cause: unknown): Failure {
