@@ -5,6 +5,7 @@ const entries = [
   'index', // latchkey
   'node', // latchkey/node
   'react-native', // latchkey/react-native
+  'redis', // latchkey/redis
 ]
 
 export default defineConfig({
