@@ -1,4 +1,6 @@
 import type { TokenStorage } from '../ports/token-storage.ts'
+import { placeOf } from './native-calls.ts'
+import { setAnchor } from './web.ts'
 
 /** What is needed of an MMKV instance: `remove` from version 4 on, `delete` up to 3. */
 export interface MMKVLike {
@@ -13,7 +15,9 @@ export interface MMKVLike {
  * unless the instance has an encryption key; it goes when the app is deleted, and backups may take it along.
  */
 export function fromMMKV(mmkv: MMKVLike): TokenStorage {
-  return {
+  const storage: TokenStorage = {
+    // An app is one process.
+    lock: placeOf(mmkv, '').lock,
     getItem: key => mmkv.getString(key),
     setItem: (key, value) => mmkv.set(key, value),
     removeItem: key => void (typeof mmkv.remove === 'function' ? mmkv.remove(key) : mmkv.delete?.(key)),
@@ -24,4 +28,6 @@ export function fromMMKV(mmkv: MMKVLike): TokenStorage {
       return isSame
     },
   }
+  setAnchor(storage, () => mmkv)
+  return storage
 }

@@ -1,3 +1,5 @@
+import { memoryLock } from '../locks/memory.ts'
+import type { Lock } from '../ports/lock.ts'
 import { within } from '../values/timers.ts'
 
 /** A call that shows no prompt answers in milliseconds, or not before the app restarts (react-native-keychain issue 688). */
@@ -36,6 +38,8 @@ export interface KeyState {
 export interface Place {
   readonly keys: Map<string, KeyState>
   install: Promise<string> | undefined
+  /** An app is one process: this lock is all that its sessions need. */
+  readonly lock: Lock
 }
 
 const places = new WeakMap<object, Map<string, Place>>()
@@ -44,7 +48,7 @@ const places = new WeakMap<object, Map<string, Place>>()
 export function placeOf(module: object, service: string): Place {
   const services = places.get(module) ?? new Map<string, Place>()
   places.set(module, services)
-  const place = services.get(service) ?? { keys: new Map(), install: undefined }
+  const place = services.get(service) ?? { keys: new Map(), install: undefined, lock: memoryLock() }
   services.set(service, place)
   return place
 }

@@ -10,6 +10,7 @@ import {
   stateOf,
 } from './native-calls.ts'
 import { checksumOf, chunksOf } from './text-chunks.ts'
+import { setAnchor } from './web.ts'
 
 /** A native store of small items: heads, which hold no secret and never prompt, and the parts of a record. */
 export interface NativeItems {
@@ -246,8 +247,9 @@ export function slotStorage({
       code: 'storage_corrupt',
     })
 
-  return {
+  const storage: TokenStorage = {
     scope: 'shared',
+    lock: place.lock,
     ...(interactive && { interactive }),
     getItem,
     setItem: (key, text) => {
@@ -259,6 +261,9 @@ export function slotStorage({
       return inTurn(state, () => removeAll(key, state))
     },
   }
+  // Two adapters of one module are one place: their sessions share one renewal.
+  setAnchor(storage, () => place)
+  return storage
 }
 
 const nothing = () => Promise.resolve()
