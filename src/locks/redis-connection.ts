@@ -8,6 +8,7 @@ export interface NodeRedisLike {
   evalSha(sha: string, options: { keys: string[]; arguments: string[] }): Promise<unknown>
   eval(script: string, options: { keys: string[]; arguments: string[] }): Promise<unknown>
   duplicate(): unknown
+  on(event: string, listener: () => void): unknown
   readonly isOpen?: boolean
   readonly isReady?: boolean
 }
@@ -17,6 +18,7 @@ export interface IoRedisLike {
   evalsha(sha: string, keyCount: number, ...keysAndArguments: string[]): Promise<unknown>
   eval(script: string, keyCount: number, ...keysAndArguments: string[]): Promise<unknown>
   duplicate(): unknown
+  on(event: string, listener: () => void): unknown
   readonly status?: string
 }
 
@@ -25,7 +27,7 @@ export type RedisLike = NodeRedisLike | IoRedisLike
 export const isNodeRedis = (client: RedisLike): client is NodeRedisLike =>
   typeof (client as NodeRedisLike).evalSha === 'function'
 
-/** A Lua script on one key. `ARGV[1]` is `1` where it may have run before: it must not matter. */
+/** A Lua script on keys of one hash tag. `ARGV[1]` is `1` after the connection was lost: it may have run before, which must not matter, and Redis may have restarted. */
 export interface RedisScript {
   readonly text: string
   readonly sha: string
@@ -46,8 +48,10 @@ interface RunOptions {
 
 export interface RedisConnection {
   /** Runs a script, again where the connection was lost. Rejects within the bound; its errors hold no arguments. */
-  run(script: RedisScript, key: string, args: readonly string[], options: RunOptions): Promise<unknown>
+  run(script: RedisScript, keys: readonly string[], args: readonly string[], options: RunOptions): Promise<unknown>
   readonly news: RedisNews
+  /** When the connection was last lost, by the monotonic clock: since then Redis may have restarted. ioredis sends again what was under way, unasked. */
+  readonly brokenAtMs: number
 }
 
 const connections = new WeakMap<RedisLike, RedisConnection>()
@@ -63,13 +67,21 @@ export function connectionOf(client: RedisLike): RedisConnection {
   const known = connections.get(client)
   if (known) return known
 
-  async function send({ text, sha }: RedisScript, key: string, args: string[]): Promise<unknown> {
+  let hasAnswered = false
+  let brokenAtMs = Number.NEGATIVE_INFINITY
+  const onBreak = () => {
+    if (hasAnswered) brokenAtMs = performance.now()
+  }
+  for (const event of ['close', 'reconnecting', 'node-reconnecting']) client.on(event, onBreak)
+
+  async function send({ text, sha }: RedisScript, keys: readonly string[], args: string[]): Promise<unknown> {
     const evaluate = (by: 'sha' | 'text') => {
       if (isNodeRedis(client)) {
-        const options = { keys: [key], arguments: args }
+        const options = { keys: [...keys], arguments: args }
         return by === 'sha' ? client.evalSha(sha, options) : client.eval(text, options)
       }
-      return by === 'sha' ? client.evalsha(sha, 1, key, ...args) : client.eval(text, 1, key, ...args)
+      const { length } = keys
+      return by === 'sha' ? client.evalsha(sha, length, ...keys, ...args) : client.eval(text, length, ...keys, ...args)
     }
     try {
       return await evaluate('sha')
@@ -81,26 +93,31 @@ export function connectionOf(client: RedisLike): RedisConnection {
   }
 
   const connection: RedisConnection = {
-    async run(script, key, args, { boundMs, signal, onLate }) {
+    async run(script, keys, args, { boundMs, signal, onLate }) {
       const untilMs = performance.now() + boundMs
       let trouble = 'it is not connected'
-      for (let tries = 0; ; ) {
+      for (let isAgain = false; ; ) {
         if (signal?.aborted) throw abortReason(signal)
         const leftMs = untilMs - performance.now()
         if (leftMs <= 0) throw new Error(`Redis did not answer within ${boundMs} ms: ${trouble}.`)
         if (isConnecting(client)) {
           // Not into the client's offline queue: what waits there is delivered whether it is still wanted or not.
+          isAgain = hasAnswered
           await sleep(Math.min(leftMs, retryMs))
           continue
         }
-        const sent = send(script, key, [tries++ ? '1' : '0', ...args])
+        const sent = send(script, keys, [isAgain ? '1' : '0', ...args])
+        isAgain = true
         const answer = await settle(sent, leftMs, signal)
         if (answer.what === 'given-up') {
           sent.then(onLate, () => undefined)
           trouble = 'it is connected and silent'
           continue
         }
-        if (answer.what === 'reply') return answer.reply
+        if (answer.what === 'reply') {
+          hasAnswered = true
+          return answer.reply
+        }
         trouble = messageOf(answer.error)
         // Nothing of the client's error but its text: ioredis hangs the arguments on it, and they hold tokens.
         if (reply.test(trouble) && !passing.test(trouble)) throw new Error(`Redis: ${trouble}`)
@@ -108,6 +125,9 @@ export function connectionOf(client: RedisLike): RedisConnection {
       }
     },
     news: createRedisNews(client),
+    get brokenAtMs() {
+      return brokenAtMs
+    },
   }
   connections.set(client, connection)
   return connection

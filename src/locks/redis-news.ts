@@ -17,7 +17,7 @@ interface Subscriber {
 export interface NewsListener {
   onMessage(message: string): void
   /** Subscribed, for the first time or again: something may have been missed before. */
-  onActive?(): void
+  onActive?(): unknown
 }
 
 export interface Listening {

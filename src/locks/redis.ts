@@ -7,7 +7,8 @@ import { type RedisConnection, redisScript } from './redis-connection.ts'
 
 export interface RedisLockOptions {
   readonly connection: RedisConnection
-  readonly keyOf: (name: string) => string
+  /** The key of the lock, and of what it protects. */
+  readonly keysOf: (name: string) => readonly [lock: string, record: string]
   readonly channelOf: (name: string) => string
   readonly leaseMs: number
   /** How long one command is tried. */
@@ -32,19 +33,25 @@ interface Hold {
   hasChanged: boolean
 }
 
-// KEYS[1] the lock. ARGV: again, owner, lease, steal. Answers 0 when it is had, else the milliseconds that the holder has left.
+// KEYS[1] the lock, KEYS[2] the record. ARGV: again, owner, lease, steal, and for how many milliseconds a holder may work on whose lock was lost
+// with all that Redis held. Answers 0 when it is had, else the milliseconds to wait.
 const acquireScript = redisScript(`
-if ARGV[4] == '1' or redis.call('GET', KEYS[1]) == ARGV[2] then
+if ARGV[4] == '1' or (ARGV[1] == '1' and redis.call('GET', KEYS[1]) == ARGV[2]) then
   redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
   return 0
+end
+if (ARGV[1] == '1' or ARGV[5] ~= '0') and redis.call('EXISTS', KEYS[1], KEYS[2]) == 0 then
+  return ARGV[5] == '0' and tonumber(ARGV[3]) or tonumber(ARGV[5])
 end
 if redis.call('SET', KEYS[1], ARGV[2], 'NX', 'PX', ARGV[3]) then return 0 end
 return math.max(redis.call('PTTL', KEYS[1]), 1)`)
 
-// ARGV: again, owner, lease.
+// ARGV: again, owner, lease. What a restart lost is taken again.
 const extendScript = redisScript(`
-if redis.call('GET', KEYS[1]) ~= ARGV[2] then return 0 end
-return redis.call('PEXPIRE', KEYS[1], ARGV[3])`)
+local owner = redis.call('GET', KEYS[1])
+if owner and owner ~= ARGV[2] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1`)
 
 // ARGV: again, owner, channel, message, whether the message counts also when the lock was lost.
 const releaseScript = redisScript(`
@@ -60,7 +67,7 @@ const graceMs = 10
  * the end of the lease. A holder that was silent too long has lost it and is told; what it still writes must be fenced by compare and set.
  */
 export function redisLock(options: RedisLockOptions): RedisLock {
-  const { connection, keyOf, channelOf, leaseMs, boundMs, message } = options
+  const { connection, keysOf, channelOf, leaseMs, boundMs, message } = options
   // Within the process they queue in memory: one of them asks Redis.
   const local = memoryLock()
   const holds = new Map<string, Hold>()
@@ -69,15 +76,15 @@ export function redisLock(options: RedisLockOptions): RedisLock {
     const text = message(hasChanged ? 'changed-free' : 'free')
     const args = [owner, channelOf(name), text, hasChanged ? '1' : '0']
     try {
-      await connection.run(releaseScript, keyOf(name), args, { boundMs })
+      await connection.run(releaseScript, keysOf(name), args, { boundMs })
     } catch {
       // Its lease ends it.
     }
   }
 
   async function acquire(name: string, signal: AbortSignal | undefined, steal: boolean): Promise<Hold> {
-    const inbox = createInbox()
     const channel = channelOf(name)
+    const inbox = createInbox()
     // Who need not wait need not subscribe, unless it is for nothing.
     let listening = connection.news.isActive(channel) ? connection.news.listen(channel, inbox) : undefined
     try {
@@ -85,13 +92,16 @@ export function redisLock(options: RedisLockOptions): RedisLock {
         if (signal?.aborted) throw abortReason(signal)
         // An owner a try: whatever becomes of this one later can be told from the next.
         const hold: Hold = { owner: randomUUID(), sinceMs: performance.now(), hasChanged: false }
+        // A restart may have lost the lock of a holder that works on: its lease is respected from the break on.
+        const { brokenAtMs } = connection
+        const careMs = Math.max(Math.ceil(brokenAtMs + leaseMs - performance.now()), 0)
         inbox.clear()
         let leftMs: number
         try {
-          const args = [hold.owner, String(leaseMs), steal ? '1' : '0']
+          const args = [hold.owner, String(leaseMs), steal ? '1' : '0', String(careMs)]
           // Had too late, it is given back.
           const onLate = (reply: unknown) => Number(reply) === 0 && void release(name, hold)
-          leftMs = Number(await connection.run(acquireScript, keyOf(name), args, { boundMs, signal, onLate }))
+          leftMs = Number(await connection.run(acquireScript, keysOf(name), args, { boundMs, signal, onLate }))
         } catch (error) {
           // It may have arrived without its answer.
           void release(name, hold)
@@ -99,7 +109,12 @@ export function redisLock(options: RedisLockOptions): RedisLock {
           if (!signal?.aborted) await sleep(graceMs)
           continue
         }
-        if (leftMs === 0) return hold
+        if (leftMs === 0) {
+          if (connection.brokenAtMs === brokenAtMs) return hold
+          // Had, but maybe of a Redis that has just forgotten who holds it: once more, with care.
+          await release(name, hold)
+          continue
+        }
         if (!listening) {
           listening = connection.news.listen(channel, inbox)
           if (!listening.isActive) await inbox.active(Math.min(leftMs, leaseMs), signal)
@@ -149,13 +164,13 @@ export function redisLock(options: RedisLockOptions): RedisLock {
     let stopEnd = endsIn(sinceMs)
     let isBeating = false
     let isStopped = false
-    const heart = setInterval(async () => {
+    const pulse = async () => {
       if (isBeating) return
       isBeating = true
       const sentMs = performance.now()
       try {
         const args = [owner, String(leaseMs)]
-        const isOurs = Number(await connection.run(extendScript, keyOf(name), args, { boundMs: beatMs })) === 1
+        const isOurs = Number(await connection.run(extendScript, keysOf(name), args, { boundMs: beatMs })) === 1
         if (isStopped) return
         stopEnd()
         if (isOurs) stopEnd = endsIn(sentMs)
@@ -165,10 +180,17 @@ export function redisLock(options: RedisLockOptions): RedisLock {
       } finally {
         isBeating = false
       }
-    }, beatMs)
+    }
+    const heart = setInterval(pulse, beatMs)
     heart.unref()
+    // After a break at once: a restart may have lost the lock.
+    const channel = channelOf(name)
+    const listening = connection.news.isActive(channel)
+      ? connection.news.listen(channel, { onMessage: () => undefined, onActive: pulse })
+      : undefined
     return () => {
       clearInterval(heart)
+      listening?.stop()
       isStopped = true
       stopEnd()
     }
@@ -177,10 +199,10 @@ export function redisLock(options: RedisLockOptions): RedisLock {
 
 /** Where one who waits hears of news, also of such as came while he was not waiting. */
 function createInbox() {
+  let isActive = false
   let wake: (() => void) | undefined
   let isRung = false
   let hasChange = false
-  let isActive = false
 
   function wait(isOver: () => boolean, ms: number, signal: AbortSignal | undefined): Promise<void> {
     if (isOver() || signal?.aborted) return Promise.resolve()
@@ -205,8 +227,8 @@ function createInbox() {
       wake?.()
     },
     onActive() {
+      // Again, after a break of the connection: what was said meanwhile is lost.
       isActive = true
-      // After a break of the connection: what was said meanwhile is lost.
       isRung = true
       wake?.()
     },

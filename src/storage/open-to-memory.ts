@@ -50,12 +50,15 @@ export function openToMemory(inner: TokenStorage, probe: () => Promise<unknown>)
   }
 
   async function comeBack(): Promise<void> {
+    const changed = new Set<string>()
+    const looked = new Set<string>()
     try {
       await probe()
       for (;;) {
-        const [dirty] = [...items].filter(([, item]) => item.isDirty)
-        if (!dirty) break
-        await writeBack(...dirty)
+        const [next] = [...items].filter(([key, item]) => item.isDirty || (watchers.has(key) && !looked.has(key)))
+        if (!next) break
+        looked.add(next[0])
+        if (await writeBack(...next)) changed.add(next[0])
       }
     } catch {
       startTimer(comeBack, probeMs)
@@ -63,28 +66,22 @@ export function openToMemory(inner: TokenStorage, probe: () => Promise<unknown>)
     }
     // No await since the last look: what is written from here on goes below.
     isDown = false
-    for (const [key, listeners] of watchers) {
-      // What the others wrote meanwhile, and what a restart lost.
-      if (!items.get(key)?.base) continue
-      for (const listener of [...listeners]) listener()
-    }
+    for (const key of changed) for (const listener of [...(watchers.get(key) ?? [])]) listener()
   }
 
-  async function writeBack(key: string, item: Item): Promise<void> {
-    const { text } = item
+  /** Writes where nobody else did, also what a restart lost. Resolves with whether somebody else wrote: that counts, and the sessions read it. */
+  async function writeBack(key: string, item: Item): Promise<boolean> {
+    const { text, base } = item
     const stored = (await inner.getItem(key)) ?? undefined
-    const isOurs = stored === undefined || (item.base !== undefined && item.base.text === stored)
-    if (stored !== text && isOurs) {
+    const isOurs = stored === undefined || (base !== undefined && base.text === stored)
+    if (isOurs && stored !== text) {
       if (text === undefined) await inner.removeItem(key)
-      else if (!(await inner.replaceItem?.(key, stored, text))) return
+      else if (!(await inner.replaceItem?.(key, stored, text))) return writeBack(key, item)
     }
-    // Written once more in between: again.
-    if (item.text !== text) {
-      item.base = { text }
-      return
-    }
-    // Where somebody else wrote, that counts: the sessions read it, and judge by the generation.
-    see(key, isOurs ? text : stored)
+    // Written once more in between: the next round writes that.
+    if (item.text !== text) item.base = { text: isOurs ? text : stored }
+    else see(key, isOurs ? text : stored)
+    return !isOurs && stored !== text
   }
 
   /** Below while that works, else in memory. */

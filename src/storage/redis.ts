@@ -83,7 +83,7 @@ export function redisStorage(
   function read(key: string): Promise<string | undefined> {
     const joined = reads.get(key)
     if (joined) return joined
-    const reading = connection.run(readScript, keyOf(key), [], bound).then(reply => {
+    const reading = connection.run(readScript, [keyOf(key)], [], bound).then(reply => {
       const text = reply === null || reply === undefined ? undefined : String(reply)
       note(key, text)
       return text
@@ -111,7 +111,7 @@ export function redisStorage(
       channelOf(key),
       message,
     ]
-    const isDone = Number(await connection.run(replaceScript, keyOf(key), args, bound)) === 1
+    const isDone = Number(await connection.run(replaceScript, [keyOf(key)], args, bound)) === 1
     if (isDone) note(key, value)
     return isDone
   }
@@ -128,7 +128,7 @@ export function redisStorage(
 
   const lock = redisLock({
     connection,
-    keyOf: name => `${keyOf(name)}:lock`,
+    keysOf: name => [`${keyOf(name)}:lock`, keyOf(name)],
     channelOf,
     leaseMs,
     ...bound,
@@ -152,12 +152,12 @@ export function redisStorage(
           const [from, what = ''] = message.split(' ')
           if (from !== self && what.startsWith('changed')) listener()
         },
-        // Only what was read before can have changed unheard.
+        // Only what was read before can have changed unheard. What is gone is no news: a restart loses it, a sign-out leaves its mark.
         async onActive() {
           const { seen } = watch
           if (!seen) return
-          const text = await read(key).catch(() => seen.text)
-          if (text !== seen.text && isOn) listener()
+          const text = await read(key).catch(() => undefined)
+          if (text !== undefined && text !== seen.text && isOn) listener()
         },
       })
       let isOn = true
@@ -170,7 +170,7 @@ export function redisStorage(
     },
     lock,
   }
-  const probe = () => connection.run(readScript, keyOf(''), [], bound)
+  const probe = () => connection.run(readScript, [keyOf('')], [], bound)
   const result = whenDown === 'memory' ? openToMemory(storage, probe) : storage
   const places = anchors.get(client) ?? new Map<string, object>()
   anchors.set(client, places)

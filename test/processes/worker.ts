@@ -1,13 +1,18 @@
 // A child process: one session on a shared storage, driven by messages of its parent.
 import { createSession, isSessionError, type TokenStorage } from '../../src/index.ts'
 import { fileStorage } from '../../src/node.ts'
+import { redisStorage } from '../../src/redis.ts'
+import { clients } from '../storage/redis-clients.ts'
 
-const { origin, file, leaseMs } = JSON.parse(process.argv[2] ?? '{}') as {
+const { origin, file, redis, leaseMs } = JSON.parse(process.argv[2] ?? '{}') as {
   origin: string
-  file: string
+  file?: string
+  redis?: { port: number; client: keyof typeof clients }
   leaseMs: number
 }
-const storage: TokenStorage = fileStorage(file, { leaseMs })
+const storage: TokenStorage = redis
+  ? redisStorage((await clients[redis.client](redis.port)).client, { leaseMs })
+  : fileStorage(file ?? '', { leaseMs })
 const session = createSession({
   resources: origin,
   name: 'fleet',

@@ -11,7 +11,9 @@ import { Redis } from 'ioredis'
 export const hasRedis = (() => {
   if (spawnSync('redis-server', ['--version']).status === 0) return true
   if (process.env.CI) throw new Error('redis-server is missing: install the package redis-server.')
-  console.error('\n!!! redis-server is missing: the tests on a real Redis are SKIPPED. Install the package redis-server.\n')
+  console.error(
+    '\n!!! redis-server is missing: the tests on a real Redis are SKIPPED. Install the package redis-server.\n',
+  )
   return false
 })()
 

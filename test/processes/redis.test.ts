@@ -1,0 +1,163 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { hasRedis, type RedisServer, startRedis } from '../storage/redis-server.ts'
+import { createTabServer, type TabServer } from '../tabs/tab-server.ts'
+import { startWorker, type Worker } from './fleet.ts'
+
+/** `LATCHKEY_LONG=1` runs the whole length and prints its figures. */
+const isLong = !!process.env.LATCHKEY_LONG
+
+let redis: RedisServer
+let server: TabServer
+let workers: Worker[] = []
+beforeAll(async () => {
+  if (hasRedis) redis = await startRedis()
+})
+beforeEach(async () => {
+  await redis?.admin.flushall()
+  server = await createTabServer()
+})
+afterEach(async () => {
+  await Promise.all(workers.map(worker => worker.end()))
+  workers = []
+  await server.close()
+})
+afterAll(() => redis?.close())
+
+const clientOf = (index: number) => (index % 2 ? 'ioredis' : 'node-redis')
+const startOne = (index: number, leaseMs: number) =>
+  startWorker({ origin: server.origin, redis: { port: redis.port, client: clientOf(index) }, leaseMs })
+
+/** Half of them use one client, half the other. */
+async function start(count: number, leaseMs = 10_000): Promise<Worker[]> {
+  workers = await Promise.all(Array.from({ length: count }, (_, index) => startOne(index, leaseMs)))
+  await workers[0]?.signIn()
+  return workers
+}
+
+/** What the clients sent: without what scripts did inside, and without our own. */
+async function countCommands(run: () => Promise<void>): Promise<Record<string, number>> {
+  const counts: Record<string, number> = {}
+  const monitor = await redis.admin.monitor()
+  monitor.on('monitor', (_time: string, [command = '']: string[], source: string) => {
+    if (source === 'lua' || ['info', 'monitor', 'config'].includes(command.toLowerCase())) return
+    counts[command.toLowerCase()] = (counts[command.toLowerCase()] ?? 0) + 1
+  })
+  await run()
+  await redis.admin.ping()
+  monitor.disconnect()
+  return counts
+}
+
+const sum = (counts: Record<string, number>) => Object.values(counts).reduce((total, count) => total + count, 0)
+const quantile = (sorted: number[], share: number) =>
+  Math.round(sorted[Math.min(Math.floor(sorted.length * share), sorted.length - 1)] ?? Number.NaN)
+
+describe.skipIf(!hasRedis)('processes on one Redis', () => {
+  const expiries = isLong ? 50 : 15
+  it(`9: sixteen of them make one token call per expiry, ${expiries} expiries long with 20 calls each, with fewer than 100 commands each`, async () => {
+    await start(16)
+    let processed = Number(/total_commands_processed:(\d+)/.exec(await redis.admin.info('stats'))?.[1])
+    const began = performance.now()
+    const counts = await countCommands(async () => {
+      for (let round = 1; round <= expiries; round++) {
+        server.expireAccess()
+        const answers = await Promise.all(workers.map(worker => worker.call(20)))
+        expect(answers.flat()).toEqual(Array(320).fill(200))
+        expect(server.stats).toMatchObject({ tokenCalls: round, refused: 0 })
+      }
+    })
+    const durationMs = performance.now() - began
+    processed = Number(/total_commands_processed:(\d+)/.exec(await redis.admin.info('stats'))?.[1]) - processed
+    const perExpiry = sum(counts) / expiries
+    if (isLong) {
+      console.log(
+        `redis fleet: processes=16 expiries=${expiries} calls=${expiries * 320} token_calls=${server.stats.tokenCalls} refused=${server.stats.refused} ` +
+          `commands_per_expiry=${perExpiry.toFixed(1)} with_those_inside_scripts=${(processed / expiries).toFixed(1)} ms_per_expiry=${(durationMs / expiries).toFixed(0)}`,
+        counts,
+      )
+    }
+    expect(perExpiry).toBeLessThan(100)
+  }, 180_000)
+
+  it('9: kill -9 of the holder, before the call, during it or between answer and write: the others go on once its lease is over', async () => {
+    const leaseMs = 500
+    const kills = isLong ? 40 : 8
+    server.hasReuseWindow = true
+    server.delayTokensMs = 30
+    await start(4, leaseMs)
+    const recoveries: number[] = []
+    for (let round = 1; round <= kills; round++) {
+      server.expireAccess()
+      const victim = round % workers.length
+      // The victim comes first and has the lock; then the others want it.
+      const before = (await redis.admin.keys('*:lock')).length
+      const dying = workers[victim]?.call(5)
+      while ((await redis.admin.keys('*:lock')).length === before);
+      const answers = workers.filter((_, index) => index !== victim).map(worker => worker.call(5))
+      await new Promise(resolve => setTimeout(resolve, Math.random() * 50))
+      workers[victim]?.child.kill('SIGKILL')
+      const killedMs = performance.now()
+      expect((await Promise.all(answers)).flat()).toEqual(Array(15).fill(200))
+      recoveries.push(performance.now() - killedMs)
+      await dying
+      await workers[victim]?.end()
+      workers[victim] = await startOne(victim, leaseMs)
+    }
+    expect(server.stats.refused).toBe(0)
+    recoveries.sort((a, b) => a - b)
+    console.log(
+      `recovery after kill -9 of the holder: kills=${kills} lease_ms=${leaseMs} median_ms=${quantile(recoveries, 0.5)} p99_ms=${quantile(recoveries, 0.99)}`,
+    )
+    expect(recoveries.at(-1)).toBeLessThan(leaseMs + 3000)
+  }, 180_000)
+
+  it('4: a holder that is stopped past its lease is passed over, and what it writes after waking up is fenced off', async () => {
+    server.hasReuseWindow = true
+    server.delayTokensMs = 100
+    await start(3, 400)
+    const stored = async () => {
+      const [record = ''] = (await redis.admin.keys('*')).filter(name => !name.endsWith(':lock'))
+      return redis.admin.get(record)
+    }
+    server.expireAccess()
+    const [sleeper, ...others] = workers as [Worker, Worker, Worker]
+    const asleep = sleeper.call(1)
+    await expect.poll(() => server.stats.tokenCalls).toBe(1)
+    sleeper.child.kill('SIGSTOP')
+    expect(await Promise.all(others.map(worker => worker.call(3)))).toEqual([Array(3).fill(200), Array(3).fill(200)])
+    const after = await stored()
+    sleeper.child.kill('SIGCONT')
+    expect(await asleep).toEqual([200])
+    expect(await stored()).toBe(after)
+    expect((await Promise.all(workers.map(worker => worker.call(1)))).flat()).toEqual([200, 200, 200])
+  }, 60_000)
+
+  it('loses nothing when connections are cut and scripts flushed in the middle of renewals', async () => {
+    server.delayTokensMs = 20
+    await start(6)
+    for (let round = 1; round <= 6; round++) {
+      server.expireAccess()
+      const answers = workers.map(worker => worker.call(5))
+      await expect.poll(() => server.stats.tokenCalls).toBe(round)
+      await redis.admin.script('FLUSH')
+      await redis.admin.client('KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+      await redis.admin.client('KILL', 'TYPE', 'pubsub')
+      expect((await Promise.all(answers)).flat()).toEqual(Array(30).fill(200))
+      expect(server.stats).toMatchObject({ tokenCalls: round, refused: 0 })
+    }
+  }, 120_000)
+
+  it('goes on after Redis was restarted, empty, in the middle of a renewal', async () => {
+    server.delayTokensMs = 50
+    await start(4, 5000)
+    server.expireAccess()
+    const answers = workers.map(worker => worker.call(5))
+    await expect.poll(() => server.stats.tokenCalls).toBe(1)
+    await redis.kill()
+    await redis.start()
+    // What the restart lost, the lock too, is in the memory of the one that renewed: it writes it, and the others wait for it.
+    expect((await Promise.all(answers)).flat()).toEqual(Array(20).fill(200))
+    expect(server.stats).toMatchObject({ tokenCalls: 1, refused: 0 })
+    await expect.poll(async () => (await redis.admin.keys('*')).length, { timeout: 10_000 }).toBeGreaterThan(0)
+  }, 60_000)
+})
