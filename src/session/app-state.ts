@@ -3,7 +3,7 @@ import { stopOf } from './native-listener.ts'
 
 /** What is needed of React Native's `AppState`. */
 export interface AppStateLike {
-  readonly currentState?: string | null
+  readonly currentState?: string | null | undefined
   addEventListener(type: 'change', listener: (state: string) => void): unknown
 }
 

@@ -76,6 +76,22 @@ describe('07 secure storage that cannot be read now', () => {
     expect(await update.getItem(storageKey)).toBe(text)
   })
 
+  it('07 what a killed write of another class left is not written over, but made anew', async () => {
+    for (let killAt = 1; killAt < 16; killAt++) {
+      const device = createDevice()
+      const text = 'x'.repeat(5000)
+      await expoSecureStore(secureStoreIos(device), { keychainAccessible: 5 }).setItem(storageKey, 'before')
+      device.restart()
+      device.killAt = killAt
+      const dying = expoSecureStore(secureStoreIos(device), { keychainAccessible: 5 })
+      await Promise.resolve(dying.setItem(storageKey, text)).catch(() => undefined)
+      device.restart()
+      // A sign-in writes without having read.
+      await expoSecureStore(secureStoreIos(device)).setItem(storageKey, text)
+      expect(new Set([...device.keychain.values()].map(item => item.accessible))).toEqual(new Set([0]))
+    }
+  })
+
   it('07 a kill at any call of the rewriting leaves the record, of the one class or the other', async () => {
     for (let killAt = 1; killAt < 30; killAt++) {
       const device = createDevice()
@@ -114,6 +130,22 @@ describe('17 Android’s Keystore can not decrypt any more, or hangs', () => {
     device.restart()
     expect((await app.start().fetch(url)).status).toBe(200)
     expect(device.preferences.get('latchkey-another.0.0')).toBe(untouched)
+  })
+
+  it.each(androidStores)('17 %s: where both slots are broken, a new record counts', async (_name, store) => {
+    const device = createDevice()
+    // Killed between the new head and the removal of the old one: both are there.
+    await store(device).setItem(storageKey, 'first')
+    for (let killAt = 1; [...device.preferences.keys()].filter(name => name.endsWith('head')).length < 2; killAt++) {
+      device.restart()
+      device.killAt = killAt
+      await Promise.resolve(store(device).setItem(storageKey, 'second')).catch(() => undefined)
+    }
+    for (const item of device.preferences.values()) item.isBroken = true
+    device.restart()
+    await expect(store(device).getItem(storageKey)).rejects.toMatchObject({ code: 'storage_corrupt' })
+    await store(device).setItem(storageKey, 'third')
+    expect(await store(device).getItem(storageKey)).toBe('third')
   })
 
   it('17 one part that is gone (expo-secure-store reads it as null) is corrupt, never a shorter record', async () => {
