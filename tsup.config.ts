@@ -4,6 +4,7 @@ import { defineConfig } from 'tsup'
 const entries = [
   'index', // latchkey
   'node', // latchkey/node
+  'oauth', // latchkey/oauth
   'react-native', // latchkey/react-native
   'redis', // latchkey/redis
 ]

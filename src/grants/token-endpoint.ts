@@ -2,21 +2,30 @@ import ky, { HTTPError } from 'ky'
 import type { GrantContext } from '../ports/grant.ts'
 import { refused, SessionError } from '../values/errors.ts'
 import type { TokenResponse, TokenSet } from '../values/token-set.ts'
+import { errorCode, TokenEndpointError } from './endpoint-error.ts'
 
 /** Who the client is (RFC 6749 §2.3), the same wherever a token endpoint is spoken to. */
 export interface ClientOptions {
   clientId?: string
   clientSecret?: string
-  /** @default 'client_secret_basic' with a secret, else 'none' */
-  clientAuth?: 'none' | 'client_secret_basic' | 'client_secret_post'
+  /** `privateKeyJwt()` and `clientSecretJwt()` come from latchkey/oauth. @default 'client_secret_basic' with a secret, else 'none' */
+  clientAuth?: 'none' | 'client_secret_basic' | 'client_secret_post' | ClientAuth
   /** Space-separated (RFC 6749 §3.3). */
   scope?: string
-  /** The API that the token is for (RFC 8707). */
-  resource?: string
+  /** The API that the token is for (RFC 8707). Of several, the first stands in token requests. */
+  resource?: string | readonly string[]
   headers?: Record<string, string>
   /** Extra form fields of the token request. */
   parameters?: Record<string, string>
 }
+
+/** Authenticates the client by adding to the form or the headers of a request: the shape of oauth4webapi's `ClientAuth`. */
+export type ClientAuth = (
+  server: ServerMetadata & { issuer: string },
+  client: { client_id: string },
+  body: URLSearchParams,
+  headers: Headers,
+) => void | Promise<void>
 
 /** Where the authorization server is: its endpoints, or its metadata (RFC 8414). */
 export type ServerOptions =
@@ -24,32 +33,18 @@ export type ServerOptions =
   | { server: ServerMetadata | ((context: { fetch: typeof fetch; signal: AbortSignal }) => Promise<ServerMetadata>) }
 
 export interface ServerMetadata {
+  readonly issuer?: string
   readonly token_endpoint?: string
   readonly revocation_endpoint?: string
 }
 
 export type BodyFormat = 'form' | 'json'
 
-/** What a token endpoint said instead of tokens. It holds the status and OAuth's error code, never the request or a description. */
-export class TokenEndpointError extends Error {
-  override readonly name = 'TokenEndpointError'
-  readonly status: number
-  /** RFC 6749 §5.2 */
-  readonly error: string | undefined
-  readonly retryAfter: string | undefined
-
-  constructor(status: number, error: string | undefined, retryAfter: string | undefined) {
-    super(`The authorization server answered ${status}${error ? ` ${error}` : ''}.`)
-    this.status = status
-    this.error = error
-    this.retryAfter = retryAfter
-  }
-}
-
 const signInTimeoutMs = 30_000
 
 interface EndpointRequest {
   readonly url: string
+  readonly server?: ServerMetadata | undefined
   readonly fields: Record<string, string | undefined>
   readonly format?: BodyFormat
   /** Its own time is bounded by the session where it renews; a sign-in is bounded here. */
@@ -59,8 +54,9 @@ interface EndpointRequest {
 }
 
 async function post(options: ClientOptions, context: GrantContext, request: EndpointRequest): Promise<unknown> {
-  const { headers, fields } = authenticate(options, request.isFirstParty === true)
-  const body = defined({ ...fields, ...request.fields, ...(request.isFirstParty ? {} : options.parameters) })
+  const given = defined({ ...request.fields, ...(request.isFirstParty ? {} : options.parameters) })
+  const { headers, fields } = await authenticate(options, request, given)
+  const body = defined({ ...fields, ...given })
   try {
     const response = await ky.post(request.url, {
       ...(request.format === 'json' ? { json: body } : { body: new URLSearchParams(body) }),
@@ -98,17 +94,25 @@ function parse(text: string): unknown {
 
 function codeOf(data: unknown): string | undefined {
   const body = typeof data === 'string' ? parse(data) : data
-  const code = (body as { error?: unknown } | undefined)?.error
-  return typeof code === 'string' && /^[\w-]{1,64}$/.test(code) ? code : undefined
+  return errorCode((body as { error?: unknown } | undefined)?.error)
 }
 
 /** Client authentication: the header and fields it adds (RFC 6749 §2.3.1, id and secret form-encoded in Basic). */
-function authenticate(
+async function authenticate(
   options: ClientOptions,
-  isFirstParty: boolean,
-): { headers: Record<string, string>; fields: Record<string, string | undefined> } {
+  request: EndpointRequest,
+  given: Record<string, string>,
+): Promise<{ headers: Record<string, string>; fields: Record<string, string | undefined> }> {
   const { clientId, clientSecret, clientAuth = clientSecret ? 'client_secret_basic' : 'none' } = options
-  if (isFirstParty) return { headers: {}, fields: {} }
+  if (request.isFirstParty) return { headers: {}, fields: {} }
+  if (typeof clientAuth === 'function') {
+    const body = new URLSearchParams(given)
+    const headers = new Headers()
+    // The audience of an assertion (RFC 7523 §3) is the issuer; a server known by its endpoint goes by that.
+    const server = { token_endpoint: request.url, ...request.server, issuer: request.server?.issuer ?? request.url }
+    await clientAuth(server, { client_id: clientId ?? '' }, body, headers)
+    return { headers: Object.fromEntries(headers), fields: Object.fromEntries(body) }
+  }
   if (clientAuth === 'client_secret_basic') {
     const credentials = `${formEncode(clientId ?? '')}:${formEncode(clientSecret ?? '')}`
     return { headers: { Authorization: `Basic ${btoa(credentials)}` }, fields: {} }
@@ -127,12 +131,12 @@ const defined = (fields: Record<string, string | undefined>): Record<string, str
 async function endpoints(
   options: ServerOptions,
   context: GrantContext,
-): Promise<{ token: string; revocation: string | undefined }> {
+): Promise<{ token: string; revocation: string | undefined; server?: ServerMetadata }> {
   if (options.server === undefined) return { token: options.tokenEndpoint, revocation: options.revocationEndpoint }
   const metadata = typeof options.server === 'function' ? await options.server(context) : options.server
   if (!metadata.token_endpoint)
     throw new SessionError('misconfigured', 'The server metadata names no token_endpoint (RFC 8414 §2).')
-  return { token: metadata.token_endpoint, revocation: metadata.revocation_endpoint }
+  return { token: metadata.token_endpoint, revocation: metadata.revocation_endpoint, server: metadata }
 }
 
 /** The token endpoint of one client, as grants use it. */
@@ -150,9 +154,9 @@ export function createTokenEndpoint(options: ServerOptions & ClientOptions & { r
       format: BodyFormat = 'form',
       isSignIn = true,
     ) {
-      const { token: url } = await endpoints(options, context)
-      const all = { scope: options.scope, resource: options.resource, ...fields }
-      return (await post(options, context, { url, fields: all, format, isSignIn })) as TokenResponse
+      const { token: url, server } = await endpoints(options, context)
+      const all = { scope: options.scope, resource: firstOf(options.resource), ...fields }
+      return (await post(options, context, { url, server, fields: all, format, isSignIn })) as TokenResponse
     },
 
     /** RFC 6749 §6, or a first-party endpoint that takes JSON. Asks for no scope: a renewal keeps what was granted. */
@@ -167,21 +171,24 @@ export function createTokenEndpoint(options: ServerOptions & ClientOptions & { r
         } as const
         return (await post(options, context, request)) as TokenResponse
       }
-      const { token: url } = await endpoints(options, context)
-      const fields = { grant_type: 'refresh_token', refresh_token, resource: options.resource }
-      return (await post(options, context, { url, fields, format })) as TokenResponse
+      const { token: url, server } = await endpoints(options, context)
+      const fields = { grant_type: 'refresh_token', refresh_token, resource: firstOf(options.resource) }
+      return (await post(options, context, { url, server, fields, format })) as TokenResponse
     },
 
     /** RFC 7009: the refresh token where there is one, since that ends the whole grant. */
     async revoke(tokens: TokenSet, context: GrantContext) {
-      const { revocation: url } = await endpoints(options, context)
+      const { revocation: url, server } = await endpoints(options, context)
       if (!url) return
       const [token, token_type_hint] = tokens.refreshToken
         ? [tokens.refreshToken, 'refresh_token']
         : [tokens.accessToken, 'access_token']
-      await post(options, context, { url, fields: { token, token_type_hint }, isSignIn: true })
+      await post(options, context, { url, server, fields: { token, token_type_hint }, isSignIn: true })
     },
   }
 }
+
+/** RFC 8707 §2.2: one token request, one resource. */
+export const firstOf = (resource: string | readonly string[] | undefined): string | undefined => [resource].flat()[0]
 
 export const hasRefreshToken = (tokens: TokenSet): boolean => tokens.refreshToken !== undefined

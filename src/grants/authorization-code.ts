@@ -1,0 +1,269 @@
+import {
+  type AuthorizationServer,
+  authorizationCodeGrantRequest,
+  calculatePKCECodeChallenge,
+  generateRandomCodeVerifier,
+  generateRandomState,
+  processAuthorizationCodeResponse,
+  pushedAuthorizationRequest,
+  validateAuthResponse,
+} from 'oauth4webapi'
+import type { Grant, GrantContext, SignInResponse } from '../ports/grant.ts'
+import { isSessionError, SessionError } from '../values/errors.ts'
+import { fetchBase } from '../values/resources.ts'
+import { handedOverState, handOver, isHandedOver } from './answer-channel.ts'
+import { answerOf, cleanAddress, isAt } from './authorization-answer.ts'
+import { assertSecure } from './authorization-request.ts'
+import {
+  bindingOf,
+  createOAuthClient,
+  type Exchange,
+  endpointError,
+  type IssuerOptions,
+  readJson,
+  readTokens,
+  withoutEmpty,
+} from './authorization-server.ts'
+import { createEndSession } from './end-session.ts'
+import { errorCode } from './endpoint-error.ts'
+import { type Open, openerOf } from './open.ts'
+import { redirect } from './open-redirect.ts'
+import { type PendingSignIn, savePending, takePending } from './pending-sign-in.ts'
+import { signInFailure, wrongField } from './sign-in-failure.ts'
+import type { ClientOptions } from './token-endpoint.ts'
+
+export type AuthorizationCodeOptions = IssuerOptions &
+  ClientOptions & {
+    /** Where the answer comes in; registered with the authorization server. `loopback()` has one of its own. */
+    redirectUri?: string
+    /** How the user comes to the authorization server. @default redirect() */
+    open?: Open
+    /** Extra fields of the authorization request, pushed or not. */
+    parameters?: Record<string, string>
+  }
+
+/** What `session.signIn()` takes. */
+export interface AuthorizationCodeSignIn {
+  /** JSON that comes back with the sign-in: where the user was, for example. */
+  appState?: unknown
+  /** OpenID Connect Core 1.0 §3.1.2.1. @default 'consent' with the scope offline_access, which asks for it (§11) */
+  prompt?: string
+  loginHint?: string
+  /** Instead of the grant's scope. */
+  scope?: string
+  /** Ends the waiting, closes the popup or port. */
+  signal?: AbortSignal
+}
+
+// biome-ignore lint/suspicious/noConfusingVoidType: `void` is what lets a caller leave the argument out.
+type SignInInput = AuthorizationCodeSignIn | void
+
+type Parameters = [string, string][]
+
+/**
+ * The authorization code grant (RFC 6749 §4.1) with PKCE S256 (RFC 7636), `state`, `nonce`, `iss` (RFC 9207) always, and pushed
+ * authorization requests (RFC 9126) where the server offers them. A code is sent at most once.
+ * `sign_in_failed`: its `cause` names OAuth's error code or the field that was wrong. `sign_in_cancelled`, `popup_blocked`: as the `open` says.
+ * @throws SessionError `misconfigured`
+ */
+export function authorizationCode(options: AuthorizationCodeOptions): Grant<SignInInput> {
+  if (!options.issuer && !options.server) {
+    throw new SessionError(
+      'misconfigured',
+      "authorizationCode needs to know its server. Write issuer: 'https://login.example.com', or server: with its metadata.",
+    )
+  }
+  const client = createOAuthClient(options)
+  const opener = openerOf(options.open ?? redirect())
+  const issuer = options.issuer ?? (typeof options.server === 'object' ? options.server.issuer : '')
+  // Exchanges in flight by state: two calls for one answer (StrictMode) are one exchange.
+  const exchanges = new Map<string, Promise<SignInResponse>>()
+
+  const redirectUriOf = () => options.redirectUri && absolute(options.redirectUri)
+  const ownerOf = () => JSON.stringify([issuer, options.clientId, options.redirectUri])
+
+  async function signIn(input: SignInInput, context: GrantContext): Promise<SignInResponse> {
+    // Before any await: a popup has to open in the caller's own turn.
+    const preparing = opener.prepare({ redirectUri: redirectUriOf(), signal: context.signal })
+    const opened = preparing instanceof Promise ? await preparing : preparing
+    const close = () => opened.close()
+    context.signal.addEventListener('abort', close, { once: true })
+    try {
+      if (context.signal.aborted) throw context.signal.reason
+      const redirectUri = opened.redirectUri ?? redirectUriOf()
+      if (!redirectUri)
+        throw new SessionError('misconfigured', 'No redirectUri. Write the one that the client is registered with.')
+      const { appState, ...request } = input ?? {}
+      const scope = request.scope ?? options.scope
+      const state = generateRandomState()
+      const pending: PendingSignIn = {
+        owner: ownerOf(),
+        state: opened.isHandedOver ? handedOverState(state) : state,
+        nonce: generateRandomState(),
+        verifier: generateRandomCodeVerifier(),
+        redirectUri,
+        isOpenId: listOf(scope).includes('openid'),
+        startedAtMs: context.nowMs(),
+        ...(appState !== undefined && { appState }),
+      }
+      const url = await authorizationUrl(pending, { ...request, scope }, opened.parameters, context)
+      if (context.signal.aborted) throw context.signal.reason
+      if (opened.leavesPage) savePending(pending)
+      const answer = await opened.go(url, pending.state).catch(error => {
+        throw isSessionError(error) || context.signal.aborted ? error : openFailure(error)
+      })
+      return await finish(pending, answer, context)
+    } finally {
+      context.signal.removeEventListener('abort', close)
+      close()
+    }
+  }
+
+  async function authorizationUrl(
+    pending: PendingSignIn,
+    { scope, prompt, loginHint }: { scope: string | undefined; prompt?: string; loginHint?: string },
+    ofOpener: Record<string, string> | undefined,
+    context: GrantContext,
+  ): Promise<string> {
+    const as = await client.metadata(context)
+    if (!as.authorization_endpoint) {
+      throw new SessionError(
+        'misconfigured',
+        'The metadata of the authorization server names no authorization_endpoint.',
+      )
+    }
+    assertSecure(as.authorization_endpoint)
+    const binding = bindingOf(context.attach)
+    // OpenID Connect Core 1.0 §11: without consent, offline_access is ignored.
+    const consent = listOf(scope).includes('offline_access') ? 'consent' : undefined
+    const parameters: Parameters = Object.entries({
+      ...withoutEmpty({
+        prompt: consent,
+        ...options.parameters,
+        scope,
+        ...(prompt !== undefined && { prompt }),
+        login_hint: loginHint,
+      }),
+      ...ofOpener,
+      ...(binding && { dpop_jkt: await binding.thumbprint() }),
+      client_id: options.clientId ?? '',
+      response_type: 'code',
+      redirect_uri: pending.redirectUri,
+      state: pending.state,
+      nonce: pending.nonce,
+      code_challenge: await calculatePKCECodeChallenge(pending.verifier),
+      code_challenge_method: 'S256',
+    })
+    for (const resource of [options.resource ?? []].flat()) parameters.push(['resource', resource])
+    const visible = as.pushed_authorization_request_endpoint ? await push(parameters, context) : parameters
+    const url = new URL(as.authorization_endpoint)
+    for (const [name, value] of visible) url.searchParams.append(name, value)
+    return url.href
+  }
+
+  /** RFC 9126: the browser carries a reference only. */
+  async function push(parameters: Parameters, context: GrantContext): Promise<Parameters> {
+    const { response } = await client.exchange(
+      'pushed_authorization_request_endpoint',
+      context,
+      (as, known, auth, sending) => pushedAuthorizationRequest(as, known, auth, parameters, sending),
+    )
+    if (!response.ok) throw await endpointError(response)
+    const { request_uri } = (await readJson(response)) ?? {}
+    if (typeof request_uri !== 'string')
+      throw signInFailure('request_uri', 'The authorization server took the request and gave no reference.')
+    return [
+      ['client_id', options.clientId ?? ''],
+      ['request_uri', request_uri],
+    ]
+  }
+
+  /** Judges an answer and sends its code. In order: state, issuer, error, and the id token after the exchange. */
+  async function finish(pending: PendingSignIn, url: string, context: GrantContext): Promise<SignInResponse> {
+    const answer = answerOf(url)
+    if (answer?.state !== pending.state) throw signInFailure('state', 'The answer does not belong to this sign-in.')
+    const as = await client.metadata(context)
+    const code = accept(as, answer, pending.state)
+    const { response, ...asked } = await client.exchange('token_endpoint', context, (as, known, auth, sending) =>
+      authorizationCodeGrantRequest(as, known, auth, code, pending.redirectUri, pending.verifier, {
+        ...sending,
+        additionalParameters: withoutEmpty({ resource: [options.resource].flat()[0] }),
+      }),
+    )
+    const tokens = await readTokens(response.clone())
+    if (tokens.id_token || pending.isOpenId) await checkIdToken({ ...asked, response }, pending.nonce)
+    assertBound(tokens, context)
+    return { ...tokens, ...('appState' in pending && { appState: pending.appState }) }
+  }
+
+  function accept(as: AuthorizationServer, answer: URLSearchParams, state: string): URLSearchParams {
+    try {
+      return validateAuthResponse(as, { client_id: options.clientId ?? '' }, answer, state)
+    } catch (error) {
+      const { code } = error as { code?: string }
+      if (code === 'OAUTH_AUTHORIZATION_RESPONSE_ERROR') throw signInFailure(errorCode(answer.get('error')) ?? 'error')
+      throw wrongField(error)
+    }
+  }
+
+  function complete(url: string, context: GrantContext): Promise<SignInResponse | undefined> {
+    const answer = answerOf(url)
+    if (!answer) return Promise.resolve(undefined)
+    const { state } = answer
+    const shared = exchanges.get(state)
+    if (shared) return shared
+    if (isHandedOver(state)) {
+      cleanAddress(url)
+      handOver(state, url)
+      return Promise.resolve(undefined)
+    }
+    const pending = takePending(state, ownerOf())
+    if (pending === 'foreign') return Promise.resolve(undefined)
+    if (!pending) {
+      const { redirectUri } = options
+      if (!redirectUri || !isAt(url, absolute(redirectUri))) return Promise.resolve(undefined)
+      cleanAddress(url)
+      throw signInFailure('state', 'No sign-in of this tab waits for this answer. Sign in again.')
+    }
+    cleanAddress(url)
+    const exchange = finish(pending, url, context).finally(() => exchanges.delete(state))
+    exchanges.set(state, exchange)
+    return exchange
+  }
+
+  return {
+    name: 'authorization_code',
+    signIn,
+    complete: async (url, context) => complete(url, context),
+    renew: (tokens, context) => client.refresh(tokens, context),
+    ...createEndSession(client, options.clientId),
+    canRenew: ({ refreshToken }) => refreshToken !== undefined,
+  }
+}
+
+async function checkIdToken({ as, client, response }: Exchange, nonce: string): Promise<void> {
+  try {
+    await processAuthorizationCodeResponse(as, client, response, { expectedNonce: nonce })
+  } catch (error) {
+    throw wrongField(error)
+  }
+}
+
+/** RFC 9449 §5: tokens that were asked for with a key and are not bound to it are not taken. */
+export function assertBound(tokens: SignInResponse, context: GrantContext): void {
+  if (!bindingOf(context.attach) || tokens.token_type?.toLowerCase() === 'dpop') return
+  throw signInFailure(
+    'token_type',
+    'The token is not bound to the DPoP key. Does the authorization server support DPoP?',
+  )
+}
+
+const openFailure = (cause: unknown) =>
+  new SessionError('sign_in_failed', 'The authorization server could not be shown. The cause is what `open` threw.', {
+    cause,
+  })
+
+const listOf = (scope: string | undefined): readonly string[] => scope?.split(' ') ?? []
+
+/** As the app writes it; a relative one is the page's. A native scheme is left as it is. */
+const absolute = (uri: string) => (/^[a-z][a-z\d+.-]*:/i.test(uri) ? uri : new URL(uri, fetchBase()).href)

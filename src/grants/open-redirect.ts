@@ -1,0 +1,32 @@
+import { SessionError } from '../values/errors.ts'
+import type { Opener } from './open.ts'
+
+/** Leaves the page for the authorization server; `session.completeSignIn()` on the redirect URI finishes. The default in a document. */
+export function redirect(): Opener {
+  return {
+    prepare({ signal }) {
+      const { location } = globalThis
+      if (!globalThis.document || !location) {
+        throw new SessionError(
+          'misconfigured',
+          'There is no document to redirect. Pass open: loopback() of latchkey/node, or a function.',
+        )
+      }
+      let stop = () => {}
+      return {
+        leavesPage: true,
+        go: url =>
+          new Promise((_, reject) => {
+            // Back from the authorization server, out of the page cache: this sign-in is not going on any more.
+            const onShow = ({ persisted }: PageTransitionEvent) => {
+              if (persisted) reject(new SessionError('sign_in_cancelled', 'The user came back without signing in.'))
+            }
+            globalThis.addEventListener('pageshow', onShow)
+            stop = () => globalThis.removeEventListener('pageshow', onShow)
+            if (!signal.aborted) location.assign(url)
+          }),
+        close: () => stop(),
+      }
+    },
+  }
+}
