@@ -26,7 +26,7 @@ export interface Access {
   wake(): void
 }
 
-interface AccessOptions {
+export interface AccessOptions {
   readonly manager: TokenManager
   readonly identity: Identity
   readonly renewal: Renewal

@@ -10,6 +10,8 @@ export const isFailure = (outcome: Outcome): outcome is Failure => 'code' in out
 export interface Flight {
   /** The sign-in that is renewed. */
   readonly id: string
+  /** What a token is brought for. */
+  readonly subject: object | undefined
   /** The access token that is to be replaced. */
   readonly rejected: string
   /** Somebody waits who cannot use the rejected token any more. */
@@ -51,12 +53,13 @@ export function homeOf(storage: object, key: string): Home {
   return home
 }
 
-export function createFlight(home: Home, id: string, rejected: string): Flight {
+export function createFlight(home: Home, id: string, rejected: string, subject?: object): Flight {
   const ended = new AbortController()
   let settle!: (outcome: Outcome) => void
   let isOver!: () => void
   const flight: Flight = {
     id,
+    subject,
     rejected,
     isUrgent: false,
     outcome: new Promise(resolve => {

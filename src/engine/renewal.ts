@@ -9,6 +9,7 @@ import { readTokenResponse, type TokenResponse, type TokenSet } from '../values/
 import type { Contexts } from './contexts.ts'
 import { createFlight, type Flight, type Home, lockTimeout, type Outcome } from './flight.ts'
 import type { Reading, RecordStore, Update } from './record-store.ts'
+import { ownSubject, type Subject } from './subject.ts'
 import { type Announce, type Held, type SessionEvents, signedOutFailure, type TokenManager } from './token-manager.ts'
 import type { TakeTurn } from './turn.ts'
 import { judge, longestRetryAfterMs } from './verdict.ts'
@@ -27,7 +28,7 @@ export interface Renewal {
    * Brings a token that is not `rejected`. Joins a renewal in flight; resolves, never rejects.
    * `isUrgent`: the rejected token serves nobody any more, so a lock holder that gives no sign of life may be passed over.
    */
-  renew(rejected: string, isUrgent: boolean): Promise<Outcome>
+  renew(rejected: string, isUrgent: boolean, subject?: Subject): Promise<Outcome>
   /** The app woke up or the network is back: the back-off is over. */
   wake(): void
 }
@@ -64,7 +65,7 @@ interface RenewalOptions extends RenewalNumbers {
 type Answer =
   | { readonly what: 'renewed'; readonly tokens: TokenSet; readonly sentAtMs: number; readonly sentMonotonicMs: number }
   | { readonly what: 'refused'; readonly cause: unknown }
-  | { readonly what: 'unreachable'; readonly failure: Failure; readonly isClientError: boolean }
+  | Extract<Awaited<ReturnType<typeof judge>>, { what: 'unreachable' }>
 
 const quickRetriesMs = [100, 300]
 const adoptionWaitMs = 1000
@@ -76,6 +77,11 @@ const adopted: Outcome = { how: 'adopted' }
 const cannotRenew: Failure = {
   code: 'signed_out',
   message: 'Nothing can renew this session: the token works until it expires. Sign in again for a new one.',
+}
+const targetRefused: Failure = {
+  code: 'token_refused',
+  message: 'The server gives no token for this resource or scope. Ask for less, or for another one.',
+  retryable: false,
 }
 const jitter = (ms: number) => ms * (1 - Math.random() / 2)
 
@@ -89,46 +95,53 @@ const jitter = (ms: number) => ms * (1 - Math.random() / 2)
  */
 export function createRenewal(options: RenewalOptions): Renewal {
   const { grant, clock, home, manager, store, contexts, takeTurn, emitter, scope } = options
+  const own = ownSubject(manager)
   let failures = 0
   let clientErrors = 0
   let retryAtMs = 0
   let wokenAtMs = Number.NEGATIVE_INFINITY
 
-  function renew(rejected: string, isUrgent: boolean): Promise<Outcome> {
+  function renew(rejected: string, isUrgent: boolean, subject = own): Promise<Outcome> {
     const held = manager.held
     if (!held) return Promise.resolve(signedOutFailure())
+    if (subject.current() !== rejected) return Promise.resolve(adopted)
     const { record } = held
-    if (record.tokens.accessToken !== rejected) return Promise.resolve(adopted)
     const current = home.flight
     if (current?.id === record.id) {
-      // One that brought this very token is on its last steps: it can't bring another.
-      if (current.rejected !== rejected) return current.over.then(() => renew(rejected, isUrgent))
+      // One that brought this very token is on its last steps, one for another subject has the refresh token: neither brings ours.
+      if (current.rejected !== rejected || current.subject !== subject.target) {
+        return current.over.then(() => renew(rejected, isUrgent, subject))
+      }
       current.isUrgent ||= isUrgent
       return current.outcome
     }
     const pause = backOffOf(record)
     if (pause) return Promise.resolve(pause)
     // No await between the check above and this line: one renewal per sign-in and realm.
-    const flight = createFlight(home, record.id, rejected)
+    const flight = createFlight(home, record.id, rejected, subject.target)
     flight.isUrgent = isUrgent
     home.flight = flight
-    void fly(flight, rejected)
+    fly(flight, subject).catch(cause => {
+      // A port that breaks its word (a clock that throws) must not leave anybody waiting.
+      flight.land()
+      flight.settle({ code: 'unreachable', message: 'The renewal failed unexpectedly; see the cause.', cause })
+    })
     return flight.outcome
   }
 
   /** Takes the lock, runs the renewal under it, and lets the app hear of it once the lock is free. */
-  async function fly(flight: Flight, rejected: string, steal = false): Promise<void> {
+  async function fly(flight: Flight, subject: Subject, steal = false): Promise<void> {
     const announcements: (() => void)[] = []
     let outcome: Outcome | undefined
     const run = async (grip?: Grip) => {
-      outcome = await underLock(flight, rejected, grip, announcement => announcements.push(announcement))
+      outcome = await underLock(flight, subject, grip, announcement => announcements.push(announcement))
     }
     const name = options.lockName(flight.id)
     if (!name) await run()
     else {
       const leave = new AbortController()
       const stop = manager.subscribe(() => {
-        if (isServed(flight, rejected)) leave.abort()
+        if (isServed(flight, subject)) leave.abort()
       })
       flight.ended.addEventListener('abort', () => leave.abort())
       const timeoutMs = steal ? Math.min(options.lockTimeoutMs, 5000) : options.lockTimeoutMs
@@ -136,8 +149,8 @@ export function createRenewal(options: RenewalOptions): Renewal {
       stop()
       if (turn === 'left') outcome = adopted
       if (turn === 'timeout') {
-        if (!steal && (await mayTakeOver(flight, rejected))) return fly(flight, rejected, true)
-        outcome = isServed(flight, rejected) ? adopted : lockTimeout
+        if (!steal && (await mayTakeOver(flight, subject))) return fly(flight, subject, true)
+        outcome = isServed(flight, subject) ? adopted : lockTimeout
       }
     }
     // The lock is free, the place too: the app hears of it, then the waiters go on.
@@ -146,47 +159,45 @@ export function createRenewal(options: RenewalOptions): Renewal {
     flight.settle(outcome ?? signedOutFailure())
   }
 
-  const isServed = (flight: Flight, rejected: string) =>
-    manager.held?.record.id === flight.id &&
-    manager.held.record.tokens.accessToken !== rejected &&
-    manager.remainingMs() > 0
+  const isServed = (flight: Flight, subject: Subject) =>
+    manager.held?.record.id === flight.id && subject.current() !== flight.rejected && subject.isAlive()
 
   /** The lock was not had in time: read once more. Only a holder that gives no sign of life is passed over, and only when the token is dead. */
-  async function mayTakeOver(flight: Flight, rejected: string): Promise<boolean> {
+  async function mayTakeOver(flight: Flight, subject: Subject): Promise<boolean> {
     const reading = await store.read()
     if (flight.ended.aborted || reading.what !== 'value') return false
     manager.meet(reading.record)
     const held = manager.held
-    if (held?.record.id !== flight.id || isServed(flight, rejected) || !flight.isUrgent) return false
+    if (held?.record.id !== flight.id || isServed(flight, subject) || !flight.isUrgent) return false
     const { attempt } = held.record
     return !attempt || clock.now() - attempt.atMs > options.timeoutMs
   }
 
   async function underLock(
     flight: Flight,
-    rejected: string,
+    subject: Subject,
     grip: Grip | undefined,
     announce: Announce,
   ): Promise<Outcome | undefined> {
-    const ready = await prepare(flight, rejected, grip, announce)
-    return 'record' in ready ? spend(flight, ready, announce) : ready
+    const ready = await prepare(flight, subject, grip, announce)
+    return 'record' in ready ? spend(flight, subject, ready, announce) : ready
   }
 
   /** Reads, adopts what is newer, and writes the attempt ahead of the call. Resolves with what may be spent, or with the end of the renewal. */
   async function prepare(
     flight: Flight,
-    rejected: string,
+    subject: Subject,
     grip: Grip | undefined,
     announce: Announce,
   ): Promise<Held | Outcome> {
-    if (options.isInteractive) return spendable(flight, rejected, announce)
+    if (options.isInteractive) return spendable(flight, subject, announce)
     // Somebody began and did not say how it ended: it may hold a successor that it could not save.
     const begun = manager.held?.record.attempt
     const isOpen = begun && begun.by !== options.self && !begun.retryAtMs
     if (scope === 'tab' || contexts.isBehind || isOpen) await contexts.ask()
-    let verdict = spendable(flight, rejected, announce)
+    let verdict = spendable(flight, subject, announce)
     const { what, record, reading, cause } = await store.update(now => {
-      verdict = face(flight, rejected, now, announce)
+      verdict = face(flight, subject, now, announce)
       return 'record' in verdict ? { ...verdict.record, attempt: { by: options.self, atMs: clock.now() } } : undefined
     })
     if (flight.ended.aborted) return signedOutFailure()
@@ -204,7 +215,7 @@ export function createRenewal(options: RenewalOptions): Renewal {
   }
 
   /** What the storage says, before anything is spent. */
-  function face(flight: Flight, rejected: string, reading: Reading, announce: Announce): Held | Outcome {
+  function face(flight: Flight, subject: Subject, reading: Reading, announce: Announce): Held | Outcome {
     if (flight.ended.aborted) return signedOutFailure()
     if (reading.what === 'value') {
       const meeting = manager.meet(reading.record, announce)
@@ -219,13 +230,13 @@ export function createRenewal(options: RenewalOptions): Renewal {
       manager.end('storage_corrupt', announce)
       return signedOutFailure('storage_corrupt')
     }
-    return spendable(flight, rejected, announce)
+    return spendable(flight, subject, announce)
   }
 
-  function spendable(flight: Flight, rejected: string, announce: Announce): Held | Outcome {
+  function spendable(flight: Flight, subject: Subject, announce: Announce): Held | Outcome {
     const held = manager.held
     if (held?.record.id !== flight.id) return signedOutFailure()
-    if (isServed(flight, rejected)) return adopted
+    if (isServed(flight, subject)) return adopted
     if (manager.canRenew(held.record.tokens)) return held
     const reason = held.record.refused ? 'refused' : 'expired'
     if (manager.remainingMs() > 0) return cannotRenew
@@ -240,10 +251,10 @@ export function createRenewal(options: RenewalOptions): Renewal {
   }
 
   /** Calls the grant under the session's own time. Past it the waiters are answered; the flight stays until the grant settles or counts as dead. */
-  async function spend(flight: Flight, base: Held, announce: Announce): Promise<Outcome | undefined> {
+  async function spend(flight: Flight, subject: Subject, base: Held, announce: Announce): Promise<Outcome | undefined> {
     if (flight.ended.aborted) return undefined
     const abort = new AbortController()
-    const call = callGrant(flight, base, abort.signal)
+    const call = callGrant(flight, subject, base, abort.signal)
     const over = new Promise<undefined>(resolve => flight.ended.addEventListener('abort', () => resolve(undefined)))
     const wait = () => within(Promise.race([call, over]), options.timeoutMs, () => 'late' as const)
     let answer = await wait()
@@ -258,18 +269,18 @@ export function createRenewal(options: RenewalOptions): Renewal {
         return undefined
       }
     }
-    if (typeof answer === 'object') return conclude(flight, base, answer, announce)
+    if (typeof answer === 'object') return conclude(flight, subject, base, answer, announce)
     // Dead or over. Should it answer after all, it is judged by what is stored then.
-    void call.then(late => judgeLate(flight, base, late))
+    void call.then(late => judgeLate(flight, subject, base, late))
     return undefined
   }
 
-  async function judgeLate(flight: Flight, base: Held, answer: Answer): Promise<void> {
+  async function judgeLate(flight: Flight, subject: Subject, base: Held, answer: Answer): Promise<void> {
     if (answer.what !== 'renewed') return
     if (flight.ended.aborted) return options.revokeLate(flight.id, answer.tokens)
     const announcements: (() => void)[] = []
     const run = async () => {
-      await commit(flight, base, answer, announcement => announcements.push(announcement))
+      await commit(flight, subject, base, answer, announcement => announcements.push(announcement))
     }
     const name = options.lockName(flight.id)
     const patience = new AbortController()
@@ -278,19 +289,26 @@ export function createRenewal(options: RenewalOptions): Renewal {
     for (const announcement of announcements) announcement()
   }
 
-  async function conclude(flight: Flight, base: Held, answer: Answer, announce: Announce): Promise<Outcome> {
-    if (answer.what === 'renewed') return commit(flight, base, answer, announce)
+  async function conclude(
+    flight: Flight,
+    subject: Subject,
+    base: Held,
+    answer: Answer,
+    announce: Announce,
+  ): Promise<Outcome> {
+    if (answer.what === 'renewed') return commit(flight, subject, base, answer, announce)
     if (flight.ended.aborted) return signedOutFailure()
     if (answer.what === 'refused') return refuse(flight, base, answer.cause, announce)
+    if (subject.target && answer.isTargetRefused) return targetRefused
     const failure = backOff(answer.failure, answer.isClientError, announce)
     await shareBackOff(flight, base, announce)
     return failure
   }
 
   /** One call of the grant and its quick retries with the same token. Never rejects. */
-  async function callGrant(flight: Flight, base: Held, signal: AbortSignal): Promise<Answer> {
+  async function callGrant(flight: Flight, subject: Subject, base: Held, signal: AbortSignal): Promise<Answer> {
     for (const pauseMs of [...quickRetriesMs, undefined]) {
-      const answer = await callOnce(base.record.tokens, signal)
+      const answer = await callOnce(subject, base.record.tokens, signal)
       const isQuick = answer.what === 'unreachable' && !answer.isClientError && !answer.failure.retryAtMs
       if (!isQuick || pauseMs === undefined) return answer
       await sleep(jitter(pauseMs) + pauseMs / 4)
@@ -299,13 +317,14 @@ export function createRenewal(options: RenewalOptions): Renewal {
     throw new Error('unreachable code')
   }
 
-  async function callOnce(tokens: TokenSet, signal: AbortSignal): Promise<Answer> {
+  async function callOnce({ target }: Subject, tokens: TokenSet, signal: AbortSignal): Promise<Answer> {
     // Life counts from here: the answer's way back is part of it.
     const sentAtMs = clock.now()
     const sentMonotonicMs = clock.monotonic()
     try {
       const response = await options.guard(
-        () => grant.renew?.(tokens, options.contextOf(signal)) as Promise<TokenResponse>,
+        () =>
+          grant.renew?.(tokens, { ...options.contextOf(signal), ...(target && { target }) }) as Promise<TokenResponse>,
         signal,
       )
       return { what: 'renewed', tokens: readTokenResponse(response, sentAtMs, tokens), sentAtMs, sentMonotonicMs }
@@ -317,12 +336,18 @@ export function createRenewal(options: RenewalOptions): Renewal {
   /** The point of no return: the old refresh token is spent. The new pair is written, or else kept here and said to be unsaved. */
   async function commit(
     flight: Flight,
+    subject: Subject,
     base: Held,
     { tokens, sentAtMs, sentMonotonicMs }: Answer & { what: 'renewed' },
     announce: Announce,
   ): Promise<Outcome> {
     const { attempt: _attempt, refused: _refused, ...kept } = base.record
-    const make = (): LiveRecord => ({ ...kept, tokens, savedAtMs: sentAtMs, generation: manager.seen + 1 })
+    const make = (): LiveRecord => ({
+      ...kept,
+      tokens: subject.store(base.record, tokens),
+      savedAtMs: subject.target ? kept.savedAtMs : sentAtMs,
+      generation: manager.seen + 1,
+    })
     const { update, isCurrent } = await advance(flight, base, make, announce)
     if (flight.ended.aborted) {
       options.revokeLate(flight.id, tokens)
@@ -335,8 +360,9 @@ export function createRenewal(options: RenewalOptions): Renewal {
     retryAtMs = 0
     const { what, cause, record = make() } = update
     const isWritten = what === 'written'
-    const life = manager.lifetimeOf(record, sentMonotonicMs)
-    manager.renewed({ record, life, ...(!isWritten && { unsaved: true }) }, announce)
+    const life = subject.target ? base.life : manager.lifetimeOf(record, sentMonotonicMs)
+    const held: Held = { record, life, ...(!isWritten && { unsaved: true }) }
+    subject.accept(held, tokens, sentAtMs, sentMonotonicMs, announce)
     options.publish(record)
     if (!isWritten) {
       failStorage(cause, announce)

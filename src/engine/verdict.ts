@@ -5,10 +5,17 @@ export type Verdict =
   /** A definitive answer about the refresh token. */
   | { readonly what: 'refused'; readonly cause: unknown }
   /** Everything else: the session is kept. */
-  | { readonly what: 'unreachable'; readonly failure: Failure; readonly isClientError: boolean }
+  | {
+      readonly what: 'unreachable'
+      readonly failure: Failure
+      readonly isClientError: boolean
+      /** The server gives no token for this resource or scope (RFC 8707 §2, RFC 6749 §5.2): that says nothing about the session. */
+      readonly isTargetRefused: boolean
+    }
 
 /** What Latchkey reads of a grant's error: all of it optional. */
 interface GrantError {
+  readonly error?: unknown
   readonly status?: unknown
   readonly retryAfter?: unknown
 }
@@ -24,15 +31,16 @@ export async function judge(
   nowMs: number,
   isRefusedByApp: ((error: unknown) => boolean) | undefined,
 ): Promise<Verdict> {
-  if (isRefused(error) || isRefusedByApp?.(error) === true || (await isInvalidGrant(error))) {
+  const code = await errorCodeOf(error)
+  if (isRefused(error) || code === 'invalid_grant' || says(isRefusedByApp, error))
     return { what: 'refused', cause: error }
-  }
   const { status, retryAfter } = describe(error)
   const retryAtMs = retryAfterMs(retryAfter, nowMs)
   const isInvalid = isSessionError(error) && error.code === 'invalid_token_response'
   return {
     what: 'unreachable',
     isClientError: status >= 400 && status < 500,
+    isTargetRefused: code === 'invalid_target' || code === 'invalid_scope',
     failure: {
       code: isInvalid ? 'invalid_token_response' : 'unreachable',
       message: isInvalid
@@ -44,11 +52,21 @@ export async function judge(
   }
 }
 
-/** A custom grant may throw the `Response` that it got. Its body may have been read already. */
-async function isInvalidGrant(error: unknown): Promise<boolean> {
-  if (!isResponse(error) || error.status < 400 || error.status > 499) return false
+/** OAuth's error code (RFC 6749 §5.2). A custom grant may throw the `Response` that it got; its body may have been read already. */
+async function errorCodeOf(error: unknown): Promise<unknown> {
+  if (!isResponse(error)) return (error as GrantError | undefined)?.error
+  if (error.status < 400 || error.status > 499) return undefined
   try {
-    return ((await error.clone().json()) as { error?: unknown } | null)?.error === 'invalid_grant'
+    return ((await error.clone().json()) as { error?: unknown } | null)?.error
+  } catch {
+    return undefined
+  }
+}
+
+/** A predicate that throws has not said yes. */
+function says(predicate: ((error: unknown) => boolean) | undefined, error: unknown): boolean {
+  try {
+    return predicate?.(error) === true
   } catch {
     return false
   }

@@ -42,7 +42,7 @@ export function fileLock(pathOf: (name: string) => string, leaseMs: number): Loc
           if (read(path)?.owner !== owner) lost.abort()
           else touch(path)
         }, leaseMs / 4)
-        heart.unref()
+        ;(heart as { unref?(): void }).unref?.()
         try {
           await callback({ lost: lost.signal })
         } finally {

@@ -10,6 +10,8 @@ export interface GrantContext {
   /** Epoch milliseconds of the session's clock. */
   nowMs(): number
   readonly attach?: Attach | undefined
+  /** A view renews: its token is for this resource and scope only (RFC 8707 §2.2, RFC 6749 §6). */
+  readonly target?: { readonly resource?: string; readonly scope?: string }
   /** The session's `renewal.minIntervalMs`. */
   readonly minIntervalMs: number
 }

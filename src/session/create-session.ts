@@ -1,14 +1,14 @@
 import { bearer } from '../attach/bearer.ts'
-import { abortable } from '../engine/access.ts'
+import { type Access, abortable } from '../engine/access.ts'
 import { isFailure } from '../engine/flight.ts'
 import type { SessionEvents, SessionState } from '../engine/token-manager.ts'
 import type { Grant, GrantContext, SignInResponse } from '../ports/grant.ts'
 import { systemClock } from '../values/clock.ts'
 import { abortReason, SessionError, toError } from '../values/errors.ts'
 import { createEmitter } from '../values/events.ts'
-import { createResourceMatcher } from '../values/resources.ts'
+import { createResourceMatcher, type ResourceMatcher } from '../values/resources.ts'
 import { readTokenResponse, type TokenSet } from '../values/token-set.ts'
-import type { Session, SessionBase, SessionOptions } from './options.ts'
+import type { Session, SessionBase, SessionCalls, SessionOptions } from './options.ts'
 import { signInError } from './sign-in-error.ts'
 import { type Core, numbersOf, wire } from './wiring.ts'
 
@@ -153,6 +153,28 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
     return (await obtain(async context => grant.signIn?.(input, context), signal)) ?? {}
   }
 
+  /** What a session and its views do alike, each with a token of its own. */
+  function callsOf(part: () => { access: Access; fetch: typeof fetch }, matcher: ResourceMatcher): SessionCalls {
+    return {
+      fetch: ((input: string | URL | Request, init?: RequestInit) => part().fetch(input, init)) as typeof fetch,
+      async getAccessToken(request = {}) {
+        const held = await part().access.get(request)
+        return held.record.tokens.accessToken
+      },
+      async authorizationHeaders(url, { method = 'GET', signal } = {}) {
+        if (!matcher(String(url))) return {}
+        const held = await part().access.get({ signal })
+        return attach({ method, url: String(url) }, held.record.tokens)
+      },
+      async renew({ signal } = {}) {
+        const { access } = part()
+        const outcome = await access.replace(await access.open(signal), signal)
+        if (isFailure(outcome)) throw toError(outcome)
+        return outcome
+      },
+    }
+  }
+
   function dispose(): void {
     isDisposed = true
     cancelSignIn?.()
@@ -171,8 +193,7 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
         })
       })
     },
-    fetch: ((input: string | URL | Request, init?: RequestInit) =>
-      (core ?? start()).fetch(input, init)) as typeof fetch,
+    ...callsOf(start, isResource),
     get state() {
       return start().manager.state
     },
@@ -196,20 +217,24 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
       supersede()
       await identity.begin(tokens, bornAtMs, obtainedAtMs === undefined ? clock.monotonic() : undefined)
     },
-    async getAccessToken(request = {}) {
-      const held = await start().access.get(request)
-      return held.record.tokens.accessToken
-    },
-    async authorizationHeaders(url, { method = 'GET', signal } = {}) {
-      if (!isResource(String(url))) return {}
-      const held = await start().access.get({ signal })
-      return attach({ method, url: String(url) }, held.record.tokens)
-    },
-    async renew({ signal } = {}) {
-      const { access } = start()
-      const outcome = await access.replace(await access.open(signal), signal)
-      if (isFailure(outcome)) throw toError(outcome)
-      return outcome
+    for(target) {
+      const matcher = target.resource ? createResourceMatcher(target.resource) : isResource
+      const { completeSignIn, signOut, subscribe, on } = session
+      return {
+        get ready() {
+          return session.ready
+        },
+        get state() {
+          return session.state
+        },
+        serverState,
+        ...callsOf(() => start().view(target), matcher),
+        completeSignIn,
+        signOut,
+        subscribe,
+        on,
+        for: session.for,
+      }
     },
     async signOut({ revoke: isRevoking = true, endSession } = {}) {
       assertUsable()

@@ -50,11 +50,27 @@ export interface SessionOptions<SignIn> {
   redirects?: 'safe' | 'platform'
 }
 
-export interface SessionBase {
-  /** Resolves once the status left 'starting'. Never rejects. */
-  readonly ready: Promise<void>
+/** What is done with a token. */
+export interface SessionCalls {
   /** A drop-in fetch, bound. Rejects with a {@link SessionError} where no token can be had; its `challenge` is the 401, if there was one. */
   readonly fetch: typeof fetch
+  /** For WebSocket, SSE, gRPC: ask at each connect. Never loops over a life shorter than `minValidityMs`. */
+  getAccessToken(options?: { minValidityMs?: number; signal?: AbortSignal }): Promise<string>
+  /** For clients that are no fetch; `{}` outside the resources. */
+  authorizationHeaders(
+    url: string | URL,
+    options?: { method?: string; signal?: AbortSignal },
+  ): Promise<Record<string, string>>
+  /** Renews now, or joins a renewal in flight. */
+  renew(options?: { signal?: AbortSignal }): Promise<{ how: 'renewed' | 'adopted' }>
+}
+
+/** A part of a session whose access token is for one resource and scope only; it shares the session's refresh token and state. */
+export type SessionView = Omit<SessionBase, 'adopt' | 'dispose' | typeof Symbol.dispose>
+
+export interface SessionBase extends SessionCalls {
+  /** Resolves once the status left 'starting'. Never rejects. */
+  readonly ready: Promise<void>
   readonly state: SessionState
   /** A constant, for the server snapshot of `useSyncExternalStore`. */
   readonly serverState: SessionState
@@ -65,15 +81,11 @@ export interface SessionBase {
   completeSignIn(url?: string): Promise<{ appState?: unknown } | undefined>
   /** Takes over tokens obtained elsewhere (RFC 6749 §5.1 shape); `obtainedAtMs` is when they were asked for. */
   adopt(response: TokenResponse, options?: { obtainedAtMs?: number }): Promise<void>
-  /** For WebSocket, SSE, gRPC: ask at each connect. Never loops over a life shorter than `minValidityMs`. */
-  getAccessToken(options?: { minValidityMs?: number; signal?: AbortSignal }): Promise<string>
-  /** For clients that are no fetch; `{}` outside the resources. */
-  authorizationHeaders(
-    url: string | URL,
-    options?: { method?: string; signal?: AbortSignal },
-  ): Promise<Record<string, string>>
-  /** Renews now, or joins a renewal in flight. */
-  renew(options?: { signal?: AbortSignal }): Promise<{ how: 'renewed' | 'adopted' }>
+  /**
+   * A view with an access token for that resource and scope only (RFC 8707, scope narrowing by RFC 6749 §6). Views of equal targets share
+   * one token. Where the server gives none: `token_refused`, for that view alone; some servers spend the refresh token on such a refusal.
+   */
+  for(target: { resource?: string; scope?: string }): SessionView
   /** Signed out in the caller's tick; resolves after the local write, whatever the network does. */
   signOut(options?: { revoke?: boolean; endSession?: EndSessionOptions }): Promise<void>
   subscribe(listener: () => void): () => void

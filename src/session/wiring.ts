@@ -7,8 +7,10 @@ import { createIdentity, type Identity } from '../engine/identity.ts'
 import { keepFresh } from '../engine/keep-fresh.ts'
 import { createRecordStore } from '../engine/record-store.ts'
 import { createRenewal, type RenewalNumbers } from '../engine/renewal.ts'
+import type { Target } from '../engine/subject.ts'
 import { createTokenManager, type SessionEvents, type TokenManager } from '../engine/token-manager.ts'
 import { createTurns } from '../engine/turn.ts'
+import { createView } from '../engine/view.ts'
 import { memoryLock } from '../locks/memory.ts'
 import type { Attach } from '../ports/attach.ts'
 import type { Channel } from '../ports/channel.ts'
@@ -21,7 +23,7 @@ import type { Clock } from '../values/clock.ts'
 import type { Failure } from '../values/errors.ts'
 import type { Emitter } from '../values/events.ts'
 import { randomId, type StoredRecord } from '../values/record.ts'
-import { type ResourceMatcher, resourceHosts } from '../values/resources.ts'
+import { createResourceMatcher, type ResourceMatcher, resourceHosts } from '../values/resources.ts'
 import type { TokenSet } from '../values/token-set.ts'
 import type { SessionOptions } from './options.ts'
 import { platformWake } from './platform-wake.ts'
@@ -32,7 +34,16 @@ export interface Core {
   readonly identity: Identity
   readonly access: Access
   readonly fetch: typeof fetch
+  /** The part of the session whose token is for this resource and scope; equal ones are one. */
+  view(target: Target): Part
   stop(): void
+}
+
+/** What calls are made with. */
+export interface Part {
+  readonly access: Access
+  readonly fetch: typeof fetch
+  readonly isResource: ResourceMatcher
 }
 
 /** What `createSession` has at hand before anything starts. */
@@ -130,11 +141,14 @@ export function wire(ground: Ground): Core {
     reassert: () => identity.reassert(),
   })
   const signInHeadless = grant.headless ? createHeadlessSignIn({ ...ports, manager, identity }) : undefined
-  const access = createAccess({ ...ports, manager, identity, renewal, signInHeadless })
+  const accessOptions = { ...ports, manager, identity, renewal, signInHeadless }
+  const access = createAccess(accessOptions)
+  const views = new Map<string, Part>()
 
   const freshness = options.keepFresh ? keepFresh(manager, access) : undefined
   const onWake = () => {
     access.wake()
+    for (const view of views.values()) view.access.wake()
     identity.reassert()
     freshness?.check()
   }
@@ -151,6 +165,16 @@ export function wire(ground: Ground): Core {
     identity,
     access,
     fetch: createAuthFetch({ ...options, ...ports, manager, access }),
+    view(target) {
+      const name = JSON.stringify([target.resource, target.scope])
+      const known = views.get(name)
+      if (known) return known
+      const view = createView(accessOptions, target)
+      const isResource = target.resource ? createResourceMatcher(target.resource) : ground.isResource
+      const part = { ...view, isResource, fetch: createAuthFetch({ ...options, ...ports, ...view, isResource }) }
+      views.set(name, part)
+      return part
+    },
     stop() {
       for (const stop of stops) if (stop) stop()
       home.members.delete(member)

@@ -1,0 +1,69 @@
+import { type Clock, createLifetime, type Lifetime, remainingMs } from '../values/clock.ts'
+import type { TokenSet } from '../values/token-set.ts'
+import { type Access, type AccessOptions, createAccess } from './access.ts'
+import type { Subject, Target } from './subject.ts'
+import type { Held, TokenManager } from './token-manager.ts'
+
+interface ViewOptions extends AccessOptions {
+  readonly clock: Clock
+  readonly aheadMs: number
+}
+
+/** A part of a session with an access token of its own, cut to a resource and scope. */
+export interface View {
+  /** The session's state, with the view's token in the place of its own. */
+  readonly manager: TokenManager
+  readonly access: Access
+}
+
+/**
+ * Its token lives in memory, in this context alone, and never changes the session's own: each renewal of it is a run of the renewal law
+ * that writes nothing but the rotated refresh token.
+ */
+export function createView(options: ViewOptions, target: Target): View {
+  const { manager, clock, aheadMs, renewal } = options
+  let own: { id: string; tokens: TokenSet; life: Lifetime } | undefined
+  const none: Lifetime = { bornAtMs: 0, expiresAtMs: 0, bornMonotonicMs: undefined, lifetimeMs: 0, aheadMs: 0 }
+
+  const current = () => (own && own.id === manager.held?.record.id ? own : undefined)
+  const remaining = () => {
+    const token = current()
+    return token ? remainingMs(token.life, clock) : 0
+  }
+
+  const subject: Subject = {
+    target,
+    current: () => current()?.tokens.accessToken ?? '',
+    isAlive: () => remaining() > 0,
+    store: ({ tokens: { refreshToken, ...kept } }, next) => {
+      const newest = next.refreshToken ?? refreshToken
+      return { ...kept, ...(newest && { refreshToken: newest }) }
+    },
+    accept(held, tokens, bornAtMs, bornMonotonicMs) {
+      own = { id: held.record.id, tokens, life: createLifetime(tokens, bornAtMs, bornMonotonicMs, aheadMs) }
+      manager.note(held)
+    },
+  }
+
+  const view = Object.create(manager, {
+    held: {
+      get(): Held | undefined {
+        const { held } = manager
+        const token = current()
+        const tokens: TokenSet = token?.tokens ?? { accessToken: '', tokenType: 'Bearer' }
+        return held && { record: { ...held.record, tokens }, life: token?.life ?? none }
+      },
+    },
+    remainingMs: { value: remaining },
+    // What a view lacks ends nothing; whether it can have a token is up to the session's refresh token.
+    canRenew: { value: () => !!manager.held && manager.canRenew(manager.held.record.tokens) },
+    end: { value: () => undefined },
+  }) as TokenManager
+
+  const access = createAccess({
+    ...options,
+    manager: view,
+    renewal: { renew: (rejected, isUrgent) => renewal.renew(rejected, isUrgent, subject), wake: () => undefined },
+  })
+  return { manager: view, access }
+}
