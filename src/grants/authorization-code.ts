@@ -61,7 +61,7 @@ type SignInInput = AuthorizationCodeSignIn | void
 type Parameters = [string, string][]
 
 /**
- * The authorization code grant (RFC 6749 §4.1) with PKCE S256 (RFC 7636), `state`, `nonce`, `iss` (RFC 9207) always, and pushed
+ * The authorization code grant (RFC 6749 §4.1) with PKCE S256 (RFC 7636), `state` and `iss` (RFC 9207) always, `nonce` with openid, and pushed
  * authorization requests (RFC 9126) where the server offers them. A code is sent at most once.
  * `sign_in_failed`: its `cause` names OAuth's error code or the field that was wrong. `sign_in_cancelled`, `popup_blocked`: as the `open` says.
  * @throws SessionError `misconfigured`
@@ -150,7 +150,8 @@ export function authorizationCode(options: AuthorizationCodeOptions): Grant<Sign
       response_type: 'code',
       redirect_uri: pending.redirectUri,
       state: pending.state,
-      nonce: pending.nonce,
+      // Of OpenID Connect alone: oidc-provider refuses it without the scope.
+      ...(pending.isOpenId && { nonce: pending.nonce }),
       code_challenge: await calculatePKCECodeChallenge(pending.verifier),
       code_challenge_method: 'S256',
     })
@@ -191,7 +192,7 @@ export function authorizationCode(options: AuthorizationCodeOptions): Grant<Sign
       }),
     )
     const tokens = await readTokens(response.clone())
-    if (tokens.id_token || pending.isOpenId) await checkIdToken({ ...asked, response }, pending.nonce)
+    if (tokens.id_token || pending.isOpenId) await checkIdToken({ ...asked, response }, pending)
     assertBound(tokens, context)
     return { ...tokens, ...('appState' in pending && { appState: pending.appState }) }
   }
@@ -241,9 +242,14 @@ export function authorizationCode(options: AuthorizationCodeOptions): Grant<Sign
   }
 }
 
-async function checkIdToken({ as, client, response }: Exchange, nonce: string): Promise<void> {
+async function checkIdToken({ as, client, response }: Exchange, pending: PendingSignIn): Promise<void> {
   try {
-    await processAuthorizationCodeResponse(as, client, response, { expectedNonce: nonce })
+    await processAuthorizationCodeResponse(
+      as,
+      client,
+      response,
+      pending.isOpenId ? { expectedNonce: pending.nonce } : {},
+    )
   } catch (error) {
     throw wrongField(error)
   }

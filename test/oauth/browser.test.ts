@@ -1,0 +1,333 @@
+import { type Browser, type BrowserContext, chromium, type Page } from 'playwright'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, test, vi } from 'vitest'
+import type { OAuthProvider } from '../../demo/oauth/provider.ts'
+import { type AppServer, createAppServer } from './app-server.ts'
+import { startProvider } from './setup.ts'
+
+type Told = { value?: { appState?: unknown }; code?: string; cause?: string }
+
+/** What the page of the app puts on its global. */
+declare global {
+  var create: (extra?: object) => import('../../src/index.ts').Session<unknown>
+  var told: (promise: Promise<unknown>) => Promise<Told>
+  var signIn: (input?: object) => Promise<Told>
+  var signingIn: Promise<Told>
+  var completed: Promise<Told[]>
+}
+
+let browser: Browser
+let app: AppServer
+let server: OAuthProvider
+let context: BrowserContext
+
+beforeAll(async () => {
+  browser = await chromium.launch(inject('chromium'))
+  app = await createAppServer()
+  server = await startProvider({
+    allowedOrigins: [app.origin],
+    clients: [
+      {
+        client_id: 'spa',
+        token_endpoint_auth_method: 'none',
+        redirect_uris: [`${app.origin}/callback`],
+        post_logout_redirect_uris: [`${app.origin}/`],
+        grant_types: ['authorization_code', 'refresh_token'],
+      },
+    ],
+  })
+  app.issuer = server.issuer
+})
+afterAll(async () => {
+  await browser.close()
+  await app.close()
+  await server.close()
+})
+beforeEach(async () => {
+  context = await browser.newContext()
+})
+afterEach(async () => {
+  server.intercept = undefined
+  app.headers = {}
+  vi.useRealTimers()
+  await context.close()
+})
+
+const tokenCalls = () => server.requests.filter(({ path }) => path === '/token').length
+
+async function openApp(query = ''): Promise<Page> {
+  const page = await context.newPage()
+  await page.goto(`${app.origin}/${query}`)
+  await ready(page)
+  return page
+}
+
+const ready = (page: Page) => page.waitForFunction(() => document.title === 'ready')
+
+async function leave(page: Page, input: object = {}): Promise<void> {
+  await page.evaluate(input => void signIn(input), input)
+  await page.waitForURL(/\/interaction\//)
+}
+
+async function login(page: Page, user = 'ada'): Promise<void> {
+  await page.fill('[name=login]', user)
+  await page.click('#yes')
+  await page.waitForSelector('h1:has-text("Allow")')
+}
+
+async function comeBack(page: Page, button = '#yes'): Promise<Told[]> {
+  await page.click(button)
+  await page.waitForURL(/\/callback/)
+  await ready(page)
+  return page.evaluate(() => completed)
+}
+
+const stateOf = (page: Page) =>
+  page.evaluate(async () => {
+    await session.ready
+    const { status, claims } = session.state as { status: string; claims?: { sub: string } }
+    return [status, claims?.sub]
+  })
+
+describe('by redirect', () => {
+  test('comes back signed in, with the state of the app, and a clean URL', async () => {
+    const page = await openApp()
+    await leave(page, { appState: { at: '/here' } })
+    await login(page)
+    expect(await comeBack(page)).toEqual([{ value: { appState: { at: '/here' } } }])
+    expect(page.url()).toBe(`${app.origin}/callback`)
+    expect(await stateOf(page)).toEqual(['signed-in', 'ada'])
+    expect(await page.evaluate(() => Object.keys(sessionStorage).filter(key => key.includes('sign-in')))).toEqual([])
+    await page.reload()
+    await ready(page)
+    expect(await page.evaluate(() => completed)).toEqual([{}])
+    expect(await stateOf(page)).toEqual(['signed-in', 'ada'])
+  })
+
+  test('consent refused is access_denied', async () => {
+    const page = await openApp()
+    await leave(page)
+    await login(page)
+    expect(await comeBack(page, '#no')).toEqual([{ code: 'sign_in_failed', cause: 'access_denied' }])
+    expect(page.url()).toBe(`${app.origin}/callback`)
+    expect(await stateOf(page)).toEqual(['signed-out', undefined])
+  })
+
+  test('a wrong state fails and sends nothing; own parameters and the hash stay', async () => {
+    const before = tokenCalls()
+    const page = await context.newPage()
+    await page.goto(`${app.origin}/callback?own=%20a&code=1&state=2&iss=x&session_state=y#hash`)
+    await ready(page)
+    expect(await page.evaluate(() => completed)).toEqual([{ code: 'sign_in_failed', cause: 'state' }])
+    expect(page.url()).toBe(`${app.origin}/callback?own=%20a#hash`)
+    expect(tokenCalls()).toBe(before)
+  })
+
+  test('a replayed answer is not sent again, and the session that is there stays', async () => {
+    const page = await openApp()
+    let answer = ''
+    page.on('request', request => {
+      if (request.url().includes('/callback?')) answer = request.url()
+    })
+    await leave(page)
+    await login(page)
+    await comeBack(page)
+    const before = tokenCalls()
+    await page.goto(answer)
+    await ready(page)
+    expect(await page.evaluate(() => completed)).toEqual([{ code: 'sign_in_failed', cause: 'state' }])
+    expect(tokenCalls()).toBe(before)
+    expect(await stateOf(page)).toEqual(['signed-in', 'ada'])
+  })
+
+  test('an expired code is invalid_grant', async () => {
+    const page = await openApp()
+    await leave(page)
+    await login(page)
+    server.intercept = ({ url, method }) => {
+      if (url === '/token' && method === 'POST') vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 120_000 })
+      return false
+    }
+    const [told] = await comeBack(page)
+    expect(told?.code).toBe('sign_in_failed')
+    expect(told?.cause).toContain('invalid_grant')
+  })
+
+  test('the back button: out of the login page one may sign in again, and never back into an old answer', async () => {
+    const page = await openApp()
+    await leave(page)
+    await page.goBack()
+    await ready(page)
+    expect(await stateOf(page)).toEqual(['signed-out', undefined])
+    await leave(page)
+    await login(page)
+    await comeBack(page)
+    const before = tokenCalls()
+    await page.goto(`${app.origin}/`)
+    await ready(page)
+    await page.goBack()
+    await ready(page)
+    expect(page.url()).toBe(`${app.origin}/callback`)
+    expect(await stateOf(page)).toEqual(['signed-in', 'ada'])
+    expect(tokenCalls()).toBe(before)
+  })
+
+  test('reloaded in mid-flight it is no sign-in, and a new one works', async () => {
+    const page = await openApp()
+    await leave(page)
+    await login(page)
+    let isHeld = false
+    server.intercept = ({ url, method }) => {
+      isHeld ||= url === '/token' && method === 'POST'
+      return url === '/token' && method === 'POST'
+    }
+    await page.click('#yes')
+    await page.waitForURL(/\/callback/)
+    await vi.waitFor(() => expect(isHeld).toBe(true))
+    server.intercept = undefined
+    const before = tokenCalls()
+    await page.reload()
+    await ready(page)
+    expect(await page.evaluate(() => completed)).toEqual([{}])
+    expect(await stateOf(page)).toEqual(['signed-out', undefined])
+    expect(tokenCalls()).toBe(before)
+    await leave(page)
+    await page.waitForSelector('h1:has-text("Allow")')
+    await comeBack(page)
+    expect(await stateOf(page)).toEqual(['signed-in', 'ada'])
+  })
+
+  test('two tabs that sign in at once do not mix', async () => {
+    const [first, second] = [await openApp(), await openApp()]
+    await leave(first, { appState: 1, prompt: 'login consent' })
+    await leave(second, { appState: 2, prompt: 'login consent' })
+    await login(first, 'ada')
+    expect(await comeBack(first)).toEqual([{ value: { appState: 1 } }])
+    await login(second, 'ada')
+    expect(await comeBack(second)).toEqual([{ value: { appState: 2 } }])
+    expect(await stateOf(first)).toEqual(['signed-in', 'ada'])
+    expect(await stateOf(second)).toEqual(['signed-in', 'ada'])
+  })
+
+  test('signOut({ endSession }) ends the session at the server too, and comes back', async () => {
+    const page = await openApp()
+    await leave(page)
+    await login(page)
+    await comeBack(page)
+    await page.evaluate(uri => void session.signOut({ endSession: { postLogoutRedirectUri: uri } }), `${app.origin}/`)
+    await page.waitForURL(/session\/end/)
+    await page.click('button[value=yes], button[type=submit]')
+    await page.waitForURL(`${app.origin}/`)
+    await ready(page)
+    expect(await stateOf(page)).toEqual(['signed-out', undefined])
+  })
+})
+
+describe('by popup', () => {
+  async function openPopup(page: Page): Promise<Page> {
+    const opening = page.waitForEvent('popup')
+    await page.click('p')
+    const shown = await opening
+    await shown.waitForSelector('#yes')
+    return shown
+  }
+
+  test('signs in, and the popup closes', async () => {
+    const page = await openApp('?open=popup')
+    const shown = await openPopup(page)
+    await login(shown)
+    await Promise.all([shown.waitForEvent('close'), shown.click('#yes')])
+    expect(await page.evaluate(() => signingIn)).toEqual({ value: {} })
+    expect(await stateOf(page)).toEqual(['signed-in', 'ada'])
+  })
+
+  test('consent refused is access_denied', async () => {
+    const page = await openApp('?open=popup')
+    const shown = await openPopup(page)
+    await login(shown)
+    await Promise.all([shown.waitForEvent('close'), shown.click('#no')])
+    expect(await page.evaluate(() => signingIn)).toEqual({ code: 'sign_in_failed', cause: 'access_denied' })
+  })
+
+  test('closed by the user it is sign_in_cancelled', async () => {
+    const page = await openApp('?open=popup')
+    const shown = await openPopup(page)
+    await shown.close()
+    expect(await page.evaluate(() => signingIn)).toMatchObject({ code: 'sign_in_cancelled' })
+  })
+
+  test('blocked it is popup_blocked', async () => {
+    const page = await openApp('?open=popup')
+    await page.evaluate(() => {
+      window.open = () => null
+    })
+    expect(await page.evaluate(() => signIn())).toMatchObject({ code: 'popup_blocked' })
+  })
+
+  test('severed by Cross-Origin-Opener-Policy it ends by itself: signed in or typed', async () => {
+    server.intercept = (_request, response) => {
+      response.setHeader('Cross-Origin-Opener-Policy', 'same-origin')
+      return false
+    }
+    const page = await openApp('?open=popup')
+    // The user looks at the popup; here both pages have the focus.
+    await page.evaluate(() => {
+      document.hasFocus = () => false
+      const { open } = window
+      window.open = (...given) => {
+        const shown = open(...given)
+        Object.assign(globalThis, { shown })
+        return shown
+      }
+    })
+    const shown = await openPopup(page)
+    await login(shown)
+    expect(await page.evaluate(() => (globalThis as unknown as { shown: Window }).shown.closed)).toBe(true)
+    await shown.click('#yes')
+    expect(await page.evaluate(() => signingIn)).toEqual({ value: {} })
+    expect(await stateOf(page)).toEqual(['signed-in', 'ada'])
+  })
+
+  test('nobody signs in: sign_in_cancelled after timeoutMs, and the popup is gone', async () => {
+    const page = await openApp('?open=popup')
+    const shown = await openPopup(page)
+    const closed = shown.waitForEvent('close')
+    expect(await page.evaluate(() => signingIn)).toMatchObject({ code: 'sign_in_cancelled' })
+    await closed
+  })
+
+  test('the caller’s abort closes it', async () => {
+    const page = await openApp('?open=popup')
+    const opening = page.waitForEvent('popup')
+    await page.evaluate(() => {
+      const abort = new AbortController()
+      Object.assign(globalThis, { abort })
+      void signIn({ signal: abort.signal })
+    })
+    const shown = await opening
+    await shown.waitForSelector('#yes')
+    const closed = shown.waitForEvent('close')
+    await page.evaluate(() => (globalThis as unknown as { abort: AbortController }).abort.abort())
+    await closed
+  })
+})
+
+describe('silently', () => {
+  test('signs in where the server knows the user, and leaves no frame', async () => {
+    const page = await openApp()
+    await leave(page)
+    await login(page)
+    await comeBack(page)
+    await page.close()
+
+    const other = await openApp('?open=silent&scope=openid')
+    expect(await other.evaluate(() => signIn())).toEqual({ value: {} })
+    expect(await stateOf(other)).toEqual(['signed-in', 'ada'])
+    expect(await other.locator('iframe').count()).toBe(0)
+  })
+
+  test('is login_required where it does not', async () => {
+    const page = await openApp('?open=silent&scope=openid')
+    expect(await page.evaluate(() => signIn())).toEqual({ code: 'sign_in_failed', cause: 'login_required' })
+    expect(await page.locator('iframe').count()).toBe(0)
+  })
+})
