@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { createSession, isSessionError } from '../../src/index.ts'
 import { type Channels, createChannels } from './channel.ts'
+import { createRng } from './clock.ts'
 import { familyNow, Judge } from './invariants.ts'
 import { createLocks, type Locks } from './lock.ts'
 import { api, apiFaults, createNetwork, elsewhere, type Network, tokenFaults } from './network.ts'
@@ -9,37 +10,37 @@ import { createStorages, key, type Storages } from './storage.ts'
 import type { Call, Context, Realm, Setting, World } from './world.ts'
 
 const kinds = {
-  request: 12,
+  request: 16,
   foreign: 1,
   token: 4,
-  renew: 3,
+  renew: 5,
   headers: 1,
-  signIn: 3,
+  signIn: 2,
   adopt: 1,
   signOut: 2,
   abort: 2,
   abortAll: 1,
   advance: 3,
-  expire: 5,
+  expire: 8,
   jumpWall: 1,
   jumpMonotonic: 1,
   sleep: 1,
-  crash: 2,
+  crash: 1,
   crashAnswered: 2,
   open: 3,
-  freeze: 2,
+  freeze: 1,
   revive: 2,
   wake: 2,
   offline: 1,
   online: 2,
-  tokenFault: 4,
+  tokenFault: 5,
   apiFault: 2,
   storageFault: 2,
   heal: 2,
   evict: 1,
   corrupt: 1,
   dispose: 1,
-  expireAccess: 2,
+  expireAccess: 4,
   endFamily: 1,
 } as const
 
@@ -76,6 +77,7 @@ export const settingArbitrary: fc.Arbitrary<Setting> = fc.record({
   lifetimeSeconds: fc.constantFrom(300, 300, 60, 3600),
   newestOnly: fc.boolean(),
   deaf: fc.boolean(),
+  hostile: fc.constantFrom(false, false, true),
   rotates: fc.constantFrom(true, true, true, false),
 })
 
@@ -95,7 +97,7 @@ export class Stage {
     this.servers = new Servers(world.setting, () => world.timeMs)
     this.judge = new Judge(world, this.servers)
     this.storages = createStorages(world, this.judge)
-    this.locks = createLocks(world, from => this.judge.robbed.add(from))
+    this.locks = createLocks(world, from => this.judge.onRobbed(from))
     this.judge.locks = this.locks
     this.judge.sharedText = () => this.storages.shared.get(key)
     this.channels = createChannels(
@@ -137,8 +139,15 @@ export class Stage {
       pending: new Set(),
       ops: 0,
       openReads: 0,
+      mustRead: false,
+      lastRead: 0,
       settled: new Set(),
       lastSent: undefined,
+      learnedAt: 0,
+      attemptAt: 0,
+      committedAt: 0,
+      writeAnsweredAt: -1,
+      savedAt: -1,
     }
     const self = () => context
     const { session } = {
@@ -250,6 +259,9 @@ export class Stage {
         world.note(context, () => `call ${call.number} (${what}) ✗ ${isSessionError(error) ? error.code : error}`)
         judge.checkLeak('an error', error)
         const isOwn = call.isAborted && error === call.abort.signal.reason
+        const isAlive = !!call.family && familyNow(context) === call.family
+        if (isAlive && isSessionError(error) && error.code === 'signed_out' && error.signInRequired && !isOwn)
+          this.onFalseEnd(call)
         if (error === undefined || (!isOwn && !isSessionError(error) && (error as Error).message !== 'fetch failed'))
           world.violate(7, `call ${call.number} (${what}) rejects with ${error}`)
       },
@@ -257,22 +269,32 @@ export class Stage {
     return call
   }
 
+  /** A refused refresh token ends a renewal before the session, which lives as long as its access token. */
+  onFalseEnd(call: Call): void {
+    const isRefused = (this.servers.families.get(call.family ?? '')?.refusals ?? 0) > 0
+    if (!isRefused) this.world.violate(3, `call ${call.number} is told that ${call.family} ended, which lives`)
+  }
+
   request(context: Context, argument: number): Call {
     const { world, servers } = this
     const isPost = argument % 3 === 0
     return this.launch(context, isPost ? 'POST' : 'GET', (call, signal) => {
-      const ops = context.ops
+      const { ops } = context
+      const { state } = context.session
+      const leftMs = state.status === 'signed-in' ? (state.expiresAtMs ?? 0) - world.clock.now() : 0
       const promise = context.session.fetch(`${api}/things?call=${call.number}`, {
         method: isPost ? 'POST' : 'GET',
         ...(isPost && { body: 'thing' }),
         signal,
       })
+      if (call.sends.length > 0 && leftMs < 0)
+        world.violate(5, `call ${call.number} is sent at once with an expired token`)
+      if (call.sends.length > 0 && context.mustRead)
+        world.violate(5, `call ${call.number} is sent after a wake, and nothing was read`)
       const token = call.sends[0]?.token
       const issued = servers.accessTokens.get(token ?? '')
       if (issued && context.ops !== ops) {
         world.coverage.reach('renewals behind a request')
-        const { state } = context.session
-        const leftMs = state.status === 'signed-in' ? (state.expiresAtMs ?? 0) - world.clock.now() : 0
         // Fresh by any clock: the first half of its life, and no clock was moved.
         if (!this.hasJumped && leftMs > world.setting.lifetimeSeconds * 500)
           world.violate(9, `call ${call.number} costs ${context.ops - ops} operations with a fresh token`)
@@ -407,12 +429,14 @@ export class Stage {
         for (const one of world.realms) one.storageFault = undefined
         return
       case 'evict':
+        if (!world.setting.hostile) return
         world.coverage.reach('evictions')
         judge.evictions++
         storages.itemsOf(realm).delete(key)
         storages.changed(undefined)
         return
       case 'corrupt': {
+        if (!world.setting.hostile) return
         judge.corruptions++
         const items = storages.itemsOf(realm)
         const text = items.get(key) ?? '{}'
@@ -440,7 +464,7 @@ export class Stage {
         servers.expireAccess()
         return
       case 'endFamily':
-        if (argument % 3 === 0) for (const family of servers.families.values()) family.isRevoked = true
+        if (world.setting.hostile) for (const family of servers.families.values()) family.isRevoked = true
         return
     }
   }
@@ -453,6 +477,7 @@ export class Stage {
     const waiting = [...context.pending].filter(
       call => !call.isBusy && ['token', 'GET', 'POST', 'headers'].includes(call.what),
     )
+    if (!family) world.circumstances.add('a sign-out before the first read is undone by news')
     // Known before the call: its events and its revocation are judged by it.
     for (const known of new Set([family, this.storedFamily(context)])) {
       if (known) judge.endBySignOut(known, context)
@@ -485,6 +510,8 @@ export class Stage {
   async #wake({ realm }: Context): Promise<void> {
     if (realm.isDead || realm.isFrozen) return
     await this.world.act(realm, () => {
+      for (const context of this.world.contexts)
+        if (context.realm === realm && context.isStarted) context.mustRead = true
       for (const listener of [...realm.wakeListeners]) listener()
     })
   }
@@ -493,6 +520,16 @@ export class Stage {
     if (!realm.isFrozen || realm.isDead) return
     realm.isFrozen = false
     await this.#wake({ realm } as Context)
+  }
+
+  /** Most runs begin with a session that is there: somebody signed in and everything came to rest. */
+  async begin(): Promise<void> {
+    const { world } = this
+    world.rng = createRng(world.setting.contexts)
+    await this.run({ kind: 'signIn', context: 0, argument: 0, steps: 0, seed: 0 })
+    while (world.hasTasks && (await world.step()));
+    for (const { realm } of world.contexts)
+      if (world.setting.storage === 'tab') realm.items = new Map(world.contexts[0]?.realm.items)
   }
 
   async wakeAll(): Promise<void> {

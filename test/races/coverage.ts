@@ -1,3 +1,5 @@
+import type { Known } from './known.ts'
+
 /** The states a run must have been in for its silence to mean something, each with a floor per 1,000 runs. */
 export const floors = {
   renewals: 300,
@@ -35,6 +37,13 @@ export type Reached = keyof typeof floors
 export class Coverage {
   readonly counts = new Map<Reached, number>()
 
+  /** Runs that ended in a known defect. */
+  readonly known = new Map<Known, number>()
+
+  end(as: Known): void {
+    this.known.set(as, (this.known.get(as) ?? 0) + 1)
+  }
+
   reach(what: Reached): void {
     this.counts.set(what, (this.counts.get(what) ?? 0) + 1)
   }
@@ -49,8 +58,10 @@ export class Coverage {
   }
 
   toString(): string {
-    return Object.keys(floors)
-      .map(what => `${String(this.counts.get(what as Reached) ?? 0).padStart(9)}  ${what}`)
-      .join('\n')
+    const line = ([what, count]: [string, number]) => `${String(count).padStart(9)}  ${what}`
+    const reached = Object.keys(floors).map(what => line([what, this.counts.get(what as Reached) ?? 0]))
+    return [...reached, ...(this.known.size ? ['Ended in a known defect:'] : []), ...[...this.known].map(line)].join(
+      '\n',
+    )
   }
 }

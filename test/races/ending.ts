@@ -34,7 +34,10 @@ export async function checkEnd(stage: Stage): Promise<void> {
     if (status === 200 || !family || family.isRevoked || judge.revokedByClient.has(family.name)) continue
     if (familyNow(context) !== family.name && call?.family !== family.name) continue
     if (!isHeld(stage, context, family.refresh)) continue
-    if (judge.signedOut.has(family.name) || judge.corruptions) continue
+    if (judge.signedOut.has(family.name) || judge.corruptions || judge.evictions) continue
+    // Of two sign-ins at once one wins.
+    const stored = parseStored(stage.storages.itemsOf(context.realm).get(key))
+    if (stored && judge.familyOf(stored) !== family.name) continue
     world.violate(3, `${context.name} can't use ${family.name}, which lives: ${status ?? String(call?.error)}`)
   }
   checkStored(stage)
@@ -53,7 +56,8 @@ function checkStored({ world, judge, servers, storages }: Stage): void {
   const found = stored?.tokens && judge.familyOf(stored)
   if (
     found &&
-    !judge.corruptions &&
+    !stored.refused &&
+    !(judge.corruptions + judge.evictions + judge.removals) &&
     [...(judge.signedOut.get(found) ?? [])].some(one => !one.realm.isDead && !one.isDisposed)
   ) {
     const isForgotten = [...(judge.signedOut.get(found) ?? [])].every(one => one.realm.isDead || !one.ended.has(found))

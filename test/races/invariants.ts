@@ -8,17 +8,24 @@ interface StoredShape {
   id: string
   generation: number
   signedOut?: true
+  grant?: string
   tokens?: { accessToken: string; refreshToken?: string; scope?: string }
   attempt?: { retryAtMs?: number }
   refused?: true
 }
 
 const timeoutMs = 30_000
+// A flight counts from its first call, and quick retries are part of it.
+const mostTurns = 5
+const quickMs = 3000
 const canary = 'tok3n-'
+const stolen =
+  'the lock was stolen from a renewal that runs: its place is free before its call ends, its waiters are told signed_out'
 
 export function parseStored(text: string | undefined): StoredShape | undefined {
   try {
     const value = JSON.parse(text ?? '') as StoredShape
+    if (value?.tokens && value.grant !== 'strict') return undefined
     return typeof value?.generation === 'number' && typeof value.id === 'string' ? value : undefined
   } catch {
     return undefined
@@ -54,7 +61,13 @@ export class Judge implements StorageEvents {
   signInAnswers = 0
   corruptions = 0
   evictions = 0
+  removals = 0
+  /** Refresh tokens that somebody wrote without holding the lock: saved late, or at a sign-in. */
+  readonly storedAside = new Set<string>()
+  /** A write took effect after its context had given it up. */
+  hasLateWrites = false
   #active = new Set<{ context: Context; family: string; refresh: string; startedAtMs: number }>()
+  #overwritten = new Map<string, number>()
   #familyOfId = new Map<string, string>()
   #senders = new Map<string, Context>()
 
@@ -82,7 +95,10 @@ export class Judge implements StorageEvents {
   }
 
   #knowSpent(context: Context, family: string, below: number): void {
-    context.spentBelow.set(family, Math.max(context.spentBelow.get(family) ?? 0, below))
+    const before = context.spentBelow.get(family) ?? 0
+    if (below <= before) return
+    context.spentBelow.set(family, below)
+    context.learnedAt = this.world.steps
   }
 
   isRenewing(context: Context): boolean {
@@ -95,7 +111,7 @@ export class Judge implements StorageEvents {
 
   // --- renewals (1, 2)
 
-  onRenew(context: Context, refresh: string): { end(): void } {
+  onRenew(context: Context, refresh: string): { readonly startedAtMs: number; end(): void } {
     const { world, servers } = this
     const issued = servers.refreshTokens.get(refresh)
     const family = issued?.family.name ?? '?'
@@ -103,11 +119,18 @@ export class Judge implements StorageEvents {
     if (!issued) world.violate(2, `${context.name} sends a refresh token that nobody issued`)
     const isRobbed = this.robbed.has(context.realm)
     for (const active of this.#active) {
+      if (active.family === family && active.context.ended.has(family)) {
+        if (world.setting.storage === 'tab')
+          world.circumstances.add(
+            'a tab leaves a sign-in while it renews it: the lock is free for its clones before the call ends',
+          )
+        else continue
+      }
       const isSameRealm = active.context.realm === context.realm
       const isExcused =
         active.family !== family ||
         active.context.realm.isDead ||
-        world.timeMs - active.startedAtMs >= 2 * timeoutMs ||
+        world.timeMs - active.startedAtMs >= 2 * timeoutMs - quickMs ||
         (!isSameRealm && (!this.#isLockSure || this.robbed.has(active.context.realm) || isRobbed))
       if (!isExcused) world.violate(1, `${context.name} renews ${family} while ${active.context.name} does`)
     }
@@ -115,30 +138,43 @@ export class Judge implements StorageEvents {
     if (isShareable && this.#isLockSure && !isRobbed && !this.locks.holds(context.realm))
       world.violate(1, `${context.name} renews without the lock`)
     const number = issued?.number ?? 0
+    // A quick retry is part of the renewal that began with the first call: no attempt was written since.
+    const isQuick = context.lastSent?.refresh === refresh && context.attemptAt < context.lastSent.step
+    if (isQuick) world.circumstances.add('a quick retry after a successor was adopted')
+    if (context.learnedAt > context.attemptAt && context.attempted === refresh)
+      world.circumstances.add('a successor is adopted while the attempt is being written: the attempt takes its place')
     if (number < (context.spentBelow.get(family) ?? 0))
       world.violate(2, `${context.name} sends ${refresh} again, though it knows a successor`)
     if (context.refused.has(refresh)) world.violate(2, `${context.name} sends ${refresh} again after its refusal`)
     const stored = this.#isCommon ? parseStored(this.sharedText()) : undefined
-    if (stored?.tokens && this.#isLockSure && !isRobbed && this.familyOf(stored) === family) {
-      if (this.numberOf(stored.tokens.refreshToken) > number)
+    if (stored?.tokens && this.#isLockSure && !isRobbed && !this.hasLateWrites && this.familyOf(stored) === family) {
+      const isAside = this.storedAside.has(stored.tokens.refreshToken ?? '')
+      if (!isAside && this.numberOf(stored.tokens.refreshToken) > number)
         world.violate(
           2,
           `${context.name} sends ${refresh} under the lock, though ${stored.tokens.refreshToken} is stored`,
         )
     }
-    const isQuick = context.lastSent?.refresh === refresh && world.timeMs - context.lastSent.endedAtMs < 1000
-    if (isShareable && !isQuick && context.attempted !== refresh && !context.unsaved.has(refresh))
+    if (isQuick) world.circumstances.delete('a quick retry after a successor was adopted')
+    const isSaved = this.everStored.has(refresh) && !context.unsaved.has(refresh) && context.savedAt !== world.steps
+    if (isShareable && !isQuick && context.attempted !== refresh && isSaved)
       world.violate(2, `${context.name} sends ${refresh} without having written the attempt`)
     if (issued?.successor) {
       world.coverage.reach('quick retries')
     }
-    const active = { context, family, refresh, startedAtMs: world.timeMs }
+    const startedAtMs = isQuick ? (context.lastSent?.beganAtMs ?? world.timeMs) : world.timeMs
+    const active = { context, family, refresh, startedAtMs }
     this.#active.add(active)
     const end = () => {
       this.#active.delete(active)
-      context.lastSent = { refresh, endedAtMs: world.timeMs }
+      context.lastSent = { refresh, beganAtMs: startedAtMs, step: world.steps }
     }
-    return { end }
+    return { startedAtMs, end }
+  }
+
+  onRobbed(realm: Realm): void {
+    this.robbed.add(realm)
+    this.world.circumstances.add(stolen)
   }
 
   endBySignOut(family: string, context: Context): void {
@@ -155,6 +191,7 @@ export class Judge implements StorageEvents {
 
   #received(context: Context, refresh: string | null | undefined): void {
     if (!refresh) return
+    context.unsaved.add(refresh)
     const receivers = this.receivers.get(refresh) ?? new Set()
     this.receivers.set(refresh, receivers.add(context))
   }
@@ -165,6 +202,10 @@ export class Judge implements StorageEvents {
     this.world.note(context, () => `receives ${next} for ${refresh}`)
     this.#received(context, next)
     if (tookMs > timeoutMs) this.world.coverage.reach('late answers')
+    if (tookMs >= 2 * timeoutMs - quickMs)
+      this.world.circumstances.add(
+        'an answer later than 2 × timeoutMs, and the lock not had in time: the pair is dropped',
+      )
     if (this.lost.has(refresh)) this.world.coverage.reach('lost answers recovered')
     if (next !== refresh) {
       this.#knowSpent(context, family, this.numberOf(next))
@@ -172,10 +213,11 @@ export class Judge implements StorageEvents {
     }
   }
 
-  onRefused(context: Context, refresh: string): void {
+  onRefused(context: Context, refresh: string, tookMs: number): void {
     this.world.note(context, () => `is refused ${refresh}`)
     this.world.coverage.reach('refusals')
-    context.refused.add(refresh)
+    // One that comes when its call counts as dead is nobody's any more.
+    if (tookMs < 2 * timeoutMs) context.refused.add(refresh)
   }
 
   onLost(refresh: string): void {
@@ -188,13 +230,16 @@ export class Judge implements StorageEvents {
     this.world.note(context, () => `revokes ${refresh} of ${family}`)
     if (context.answered.has(refresh ?? '')) this.world.coverage.reach('pairs revoked late')
     this.revokedByClient.add(family)
-    if (!this.signedOut.has(family))
+    if (!this.signedOut.has(family) && !this.evictions)
       this.world.violate(3, `${context.name} revokes ${family}, which nobody signed out of`)
   }
 
   // --- storage (2, 5, 10)
 
-  onRead(context: Context, text: string | undefined, isInTime: boolean): void {
+  onRead(context: Context, text: string | undefined, isInTime: boolean, number: number): void {
+    if (text === undefined && number < context.lastRead)
+      this.world.circumstances.add('an older read that found nothing answers after a newer one')
+    context.lastRead = Math.max(context.lastRead, number)
     const record = parseStored(text)
     if (text !== undefined && !record) this.world.coverage.reach('corrupt records met')
     if (!isInTime || !record) return
@@ -209,14 +254,43 @@ export class Judge implements StorageEvents {
       context.highestGeneration = record.generation
       const mine = familyNow(context)
       // A sign-in on its way into the storage takes the place of what it finds.
-      if (record.tokens && mine && mine !== family && context.settled.has(mine)) context.ended.add(mine)
+      if (record.tokens && mine && mine !== family && !context.ended.has(family) && context.settled.has(mine))
+        context.ended.add(mine)
     }
   }
 
-  onWrite(context: Context, before: string | undefined, text: string | undefined): void {
+  onWriteBegins(context: Context, text: string): void {
+    const record = parseStored(text)
+    if (record) context.highestGeneration = Math.max(context.highestGeneration, record.generation)
+    if (record?.attempt && !record.attempt.retryAtMs) context.attemptAt = this.world.steps
+    const family = record?.tokens && this.familyOf(record)
+    const isEnding = [...context.pending].some(({ what }) => ['signOut', 'signIn', 'adopt'].includes(what))
+    if (family && context.ended.has(family) && context.writeAnsweredAt === this.world.steps)
+      this.world.circumstances.add('a write that waited for another is not judged again: its sign-in may have ended')
+    if (family && context.ended.has(family) && !isEnding)
+      this.world.violate(5, `${context.name} writes tokens of ${family}, which ended there`)
+  }
+
+  onWritten(context: Context, text: string): void {
+    const record = parseStored(text)
+    const family = record && this.familyOf(record)
+    if (family && this.numberOf(record.tokens?.refreshToken) >= (context.spentBelow.get(family) ?? 0))
+      context.committedAt = this.world.steps
+    // A sign-in counts as saved when its own write is through, whoever else wrote it meanwhile.
+    const isBeginning = [...context.pending].some(({ what }) => what === 'signIn' || what === 'adopt')
+    if (!isBeginning && context.unsaved.delete(record?.tokens?.refreshToken ?? '')) context.savedAt = this.world.steps
+  }
+
+  onWrite(context: Context, before: string | undefined, text: string | undefined, askedAt: number): void {
     const { world } = this
     const last = parseStored(before)
     const record = parseStored(text)
+    if (text === undefined) {
+      // A sign-out that could not be marked.
+      const removed = last && this.familyOf(last)
+      if (removed) this.endBySignOut(removed, context)
+      this.removals++
+    }
     if (!record) return
     const family = this.familyOf(record)
     context.highestGeneration = Math.max(context.highestGeneration, record.generation)
@@ -226,28 +300,56 @@ export class Judge implements StorageEvents {
     const refresh = record.tokens?.refreshToken
     if (refresh) {
       this.everStored.add(refresh)
+      if (!this.locks.holds(context.realm)) this.storedAside.add(refresh)
       context.answered.delete(refresh)
-      context.unsaved.delete(refresh)
       if (family) this.#knowSpent(context, family, this.numberOf(refresh))
+    }
+    if (
+      refresh &&
+      !record.attempt &&
+      !record.refused &&
+      (context.attempted === refresh ||
+        [...this.#active].some(active => active.context === context && active.refresh === refresh))
+    )
+      world.circumstances.add('a sign-in is written again over its attempt while it is renewed: the pair is dropped')
+    else if (
+      refresh &&
+      this.numberOf(refresh) < (context.spentBelow.get(family ?? '') ?? 0) &&
+      askedAt < context.learnedAt
+    )
+      world.circumstances.add(
+        'a write of the same context, outside of the lock, lands on the successor that was renewed meanwhile',
+      )
+    if (refresh && this.numberOf(refresh) >= (context.spentBelow.get(family ?? '') ?? 0))
+      context.committedAt = world.steps
+    const other = last?.tokens && this.familyOf(last)
+    if (record.tokens && other && family && other !== family) {
+      const turns = (this.#overwritten.get(`${family} over ${other}`) ?? 0) + 1
+      this.#overwritten.set(`${family} over ${other}`, turns)
+      if (turns > mostTurns) {
+        world.circumstances.add('two sign-ins, each replaced by the other, are written over each other for ever')
+        world.violate(4, `${family} is written over ${other} again and again`)
+      }
     }
     if (!record.attempt?.retryAtMs) context.attempted = record.attempt ? refresh : undefined
     else world.coverage.reach('back-offs shared')
     const isFenced = ['cas', 'sync'].includes(world.setting.storage)
-    if (isFenced && last && record.generation < last.generation)
+    if (isFenced && !this.corruptions && last && record.generation < last.generation)
       world.violate(2, `${context.name} writes generation ${record.generation} over ${last.generation}`)
     if (isFenced && last && family && record.tokens && last.tokens && this.familyOf(last) === family) {
       if (refresh && this.numberOf(refresh) < this.numberOf(last.tokens.refreshToken))
         world.violate(2, `${context.name} writes ${refresh} over its successor ${last.tokens.refreshToken}`)
     }
-    if (record.tokens && family && context.ended.has(family))
-      world.violate(5, `${context.name} writes tokens of ${family}, which ended there`)
+  }
+
+  onLateWrite(): void {
+    this.hasLateWrites = true
   }
 
   onWriteFailed(context: Context, text: string): void {
     const refresh = parseStored(text)?.tokens?.refreshToken
     if (!refresh) return
     if (context.answered.has(refresh)) this.world.coverage.reach('successors unsaved')
-    context.unsaved.add(refresh)
   }
 
   // --- messages (8)
@@ -268,11 +370,7 @@ export class Judge implements StorageEvents {
       const record = message.record as StoredShape
       const refresh = record.tokens?.refreshToken
       this.#knowSpent(to, family, this.numberOf(refresh))
-      // It may not get it into the storage: then it counts as unsaved there too.
-      if (refresh) {
-        to.unsaved.add(refresh)
-        this.#received(to, refresh)
-      }
+      this.#received(to, refresh)
     }
   }
 
@@ -290,6 +388,8 @@ export class Judge implements StorageEvents {
     }
     const family = this.servers.accessTokens.get(token ?? '')?.family.name
     world.note(context, () => `call ${call.number} is sent with ${token} of ${family}`)
+    if (call.refusedAt === world.steps && call.sends[0] && call.sends[0].token !== token)
+      world.coverage.reach('stale 401s')
     call.sends.push({ token, description })
     if (call.sends.length > 2) world.violate(6, `call ${call.number} is sent ${call.sends.length} times`)
     if (call.sends[0]?.description !== description) world.violate(6, `call ${call.number} is sent differently`)
@@ -305,10 +405,8 @@ export class Judge implements StorageEvents {
   }
 
   onStatus(_context: Context, call: Call | undefined, status: number, token: string | undefined): void {
-    if (status === 401 && call && token) this.refusedAccess.add(token)
+    if (status === 401 && call && token) call.refusedAt = this.world.steps
   }
-
-  readonly refusedAccess = new Set<string>()
 
   // --- ends (3)
 
@@ -318,7 +416,8 @@ export class Judge implements StorageEvents {
     const known = family ? this.servers.families.get(family) : undefined
     const isExplained = {
       requested: () => !family || this.signedOut.get(family)?.has(context),
-      elsewhere: () => (!!family && this.signedOut.has(family)) || this.evictions > 0 || this.signedOut.size > 0,
+      elsewhere: () =>
+        (!!family && this.signedOut.has(family)) || this.evictions + this.removals > 0 || this.signedOut.size > 0,
       replaced: () => this.signInAnswers > 1,
       refused: () => (known ? known.refusals > 0 : [...this.servers.families.values()].some(one => one.refusals > 0)),
       expired: () => false,
@@ -327,7 +426,9 @@ export class Judge implements StorageEvents {
     }[reason]()
     if (!isExplained) world.violate(3, `${context.name} is signed out of ${family}: ${reason}`)
     if (reason === 'elsewhere') world.coverage.reach('sign-outs learned elsewhere')
-    if (family) context.ended.add(family)
+    const isFinal = reason === 'requested' || reason === 'replaced' || (reason === 'elsewhere' && !this.evictions)
+    // Events come after the lock is free: the session may be further on.
+    if (family && isFinal && familyNow(context) !== family) context.ended.add(family)
   }
 
   /** No token in anything that an app may print. */

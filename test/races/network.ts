@@ -82,7 +82,6 @@ export function createNetwork(world: World, servers: Servers, judge: Judge): Net
         const me = context()
         const refresh = tokens.refreshToken ?? ''
         const active = judge.onRenew(me, refresh)
-        const startedAtMs = world.timeMs
         return world.promise(me.realm, (resolve, reject) => {
           let isOver = false
           const fail = (error: unknown) => {
@@ -104,17 +103,19 @@ export function createNetwork(world: World, servers: Servers, judge: Judge): Net
                 active.end()
                 resolve({ access_token: '' })
               })
+            const { reuses } = servers
             const response = servers.rotate(refresh)
+            if (servers.reuses > reuses) world.coverage.reach('reuse seen by the server')
             world.note(me, () => `server: ${refresh} → ${response?.refresh_token ?? 'refused'}`)
             const answer = () =>
               later(`renewal answer to ${me.name}`, () => {
                 if (isOver) return judge.onLost(refresh)
                 active.end()
                 if (response) {
-                  judge.onRenewed(me, refresh, response, world.timeMs - startedAtMs)
+                  judge.onRenewed(me, refresh, response, world.timeMs - active.startedAtMs)
                   resolve(response)
                 } else {
-                  judge.onRefused(me, refresh)
+                  judge.onRefused(me, refresh, world.timeMs - active.startedAtMs)
                   reject(world.steps % 2 ? refused() : Response.json({ error: 'invalid_grant' }, { status: 400 }))
                 }
               })

@@ -32,6 +32,7 @@ export async function play({ setting, commands }: Play, coverage: Coverage, line
   process.prependListener('unhandledRejection', lost)
   try {
     const stage = new Stage(world)
+    if (commands.length % 8) await stage.begin()
     for (const command of commands) {
       world.rng = createRng(command.seed)
       await stage.run(command)
@@ -42,6 +43,9 @@ export async function play({ setting, commands }: Play, coverage: Coverage, line
     await checkEnd(stage)
     await drain()
     if (world.violation) throw world.violation
+  } catch (error) {
+    if (!world.knownAs || error !== world.violation) throw error
+    coverage.end(world.knownAs)
   } finally {
     process.off('unhandledRejection', lost)
     release()
@@ -58,11 +62,24 @@ export interface Report {
 }
 
 /** Plays many runs. fast-check draws them and makes the first that fails small. */
-export async function simulate({ runs, seed, path }: { runs: number; seed: number; path?: string }): Promise<Report> {
+export interface SimulateOptions {
+  readonly runs: number
+  readonly seed: number
+  readonly path?: string
+  /** Ends at the first failure as it is. */
+  readonly isQuick?: boolean
+}
+
+export async function simulate({ runs, seed, path, isQuick = false }: SimulateOptions): Promise<Report> {
   const coverage = new Coverage()
   const began = performance.now()
   const property = fc.asyncProperty(playArbitrary, one => play(one, coverage))
-  const details = await fc.check(property, { numRuns: runs, seed, ...(path !== undefined && { path }) })
+  const details = await fc.check(property, {
+    numRuns: runs,
+    seed,
+    endOnFailure: isQuick,
+    ...(path !== undefined && { path }),
+  })
   const runsPerSecond = Math.round((details.numRuns / (performance.now() - began)) * 1000)
   const report = { seed, runs: details.numRuns, runsPerSecond, coverage }
   if (!details.failed) return report
@@ -93,13 +110,19 @@ export function describeReport({ seed, runs, runsPerSecond, coverage, failure }:
   return `${head}\n\n${failure.timeline}\n\n${failure.message}\nAgain: ${again}`
 }
 
-function readArguments(): { runs: number; seed: number; path?: string } {
+function readArguments(): SimulateOptions {
   const read = (name: string) => {
     const at = process.argv.indexOf(`--${name}`)
     return at < 0 ? undefined : process.argv[at + 1]
   }
   const path = read('path')
-  return { runs: Number(read('runs') ?? 5000), seed: Number(read('seed') ?? freshSeed()), ...(path && { path }) }
+  const isQuick = process.argv.includes('--quick')
+  return {
+    isQuick,
+    runs: Number(read('runs') ?? 5000),
+    seed: Number(read('seed') ?? freshSeed()),
+    ...(path && { path }),
+  }
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {

@@ -13,9 +13,15 @@ export interface Storages {
 }
 
 export interface StorageEvents {
-  onRead(context: Context, text: string | undefined, isInTime: boolean): void
+  onRead(context: Context, text: string | undefined, isInTime: boolean, number: number): void
+  /** A write is asked for. */
+  onWriteBegins(context: Context, text: string): void
+  /** A write takes effect that was given up. */
+  onLateWrite(): void
   /** A write took effect. */
-  onWrite(context: Context, before: string | undefined, text: string | undefined): void
+  onWrite(context: Context, before: string | undefined, text: string | undefined, askedAt: number): void
+  /** The context hears in time that it is saved. */
+  onWritten(context: Context, text: string): void
   onWriteFailed(context: Context, text: string): void
 }
 
@@ -25,6 +31,7 @@ const patienceMs = 5000
 export function createStorages(world: World, events: StorageEvents): Storages {
   const { storage: kind, watch } = world.setting
   const shared = new Map<string, string>()
+  let count = 0
   const watchers = new Set<{ context: () => Context; listener: () => void }>()
   const isShared = kind !== 'tab' && kind !== 'memory'
   const isSync = kind === 'sync' || kind === 'tab'
@@ -54,7 +61,7 @@ export function createStorages(world: World, events: StorageEvents): Storages {
     context: Context,
     what: 'read' | 'write',
     effect: () => T,
-    deliver: (value: T, isInTime: boolean) => void,
+    deliver: (value: T, isInTime: boolean, number: number) => void,
     fail: () => void,
   ): T | Promise<T> {
     const { realm } = context
@@ -66,15 +73,24 @@ export function createStorages(world: World, events: StorageEvents): Storages {
       return Object.assign(new Error('The storage is locked.'), { name: 'StorageFault' })
     }
     if (isSync) {
+      if (what === 'read') context.mustRead = false
       if (failing) throw error()
       const value = effect()
-      deliver(value, true)
+      deliver(value, true, ++count)
       return value
     }
     const startedAtMs = world.timeMs
-    if (what === 'read') context.openReads++
+    if (what === 'read') {
+      context.openReads++
+      context.mustRead = false
+    }
     return world.promise<T>(realm, (resolve, reject) => {
-      if (failing === 'hang') return fail()
+      // It answers long after everybody gave it up.
+      if (failing === 'hang')
+        return void world.timers.add(realm, world.timeMs + 20_000, () => {
+          if (what === 'read') context.openReads--
+          reject(error())
+        })
       if (failing)
         return world.later(realm, `${what} of ${context.name} fails`, () => {
           if (what === 'read') context.openReads--
@@ -86,10 +102,11 @@ export function createStorages(world: World, events: StorageEvents): Storages {
         () => {
           if (realm.isDead && what === 'read') return
           const value = effect()
+          const number = ++count
           if (realm.isDead) return
           world.later(realm, `${what} of ${context.name} answers`, () => {
             if (what === 'read') context.openReads--
-            deliver(value, world.timeMs - startedAtMs < patienceMs)
+            deliver(value, world.timeMs - startedAtMs < patienceMs, number)
             resolve(value)
           })
         },
@@ -105,24 +122,32 @@ export function createStorages(world: World, events: StorageEvents): Storages {
     of(context) {
       const put = (text: string, expected?: { text: string | undefined }) => {
         const me = context()
+        events.onWriteBegins(me, text)
+        const askedAtMs = world.timeMs
+        const askedAt = world.steps
         return operate<boolean>(
           me,
           'write',
           () => {
             const items = itemsOf(me.realm)
             const before = items.get(key)
+            if (world.timeMs - askedAtMs >= patienceMs) events.onLateWrite()
             if (expected && before !== expected.text) {
               world.note(me, () => 'write is fenced off')
               world.coverage.reach('fenced writes')
               return false
             }
             items.set(key, text)
+            me.lastRead = ++count
             world.note(me, () => `wrote ${text}`)
-            events.onWrite(me, before, text)
+            events.onWrite(me, before, text, askedAt)
             changed(me.realm)
             return true
           },
-          () => {},
+          (isWritten, isInTime) => {
+            me.writeAnsweredAt = world.steps
+            if (isWritten && isInTime) events.onWritten(me, text)
+          },
           () => events.onWriteFailed(me, text),
         )
       }
@@ -134,9 +159,9 @@ export function createStorages(world: World, events: StorageEvents): Storages {
             me,
             'read',
             () => itemsOf(me.realm).get(key),
-            (text, isInTime) => {
+            (text, isInTime, number) => {
               world.note(me, () => `read ${text}${isInTime ? '' : ' (too late)'}`)
-              events.onRead(me, text, isInTime)
+              events.onRead(me, text, isInTime, number)
             },
             () => {},
           )
@@ -151,7 +176,7 @@ export function createStorages(world: World, events: StorageEvents): Storages {
               const before = itemsOf(me.realm).get(key)
               itemsOf(me.realm).delete(key)
               world.note(me, () => 'removed the item')
-              events.onWrite(me, before, undefined)
+              events.onWrite(me, before, undefined, world.steps)
               changed(me.realm)
             },
             () => {},

@@ -1,6 +1,9 @@
 import type { Session } from '../../src/index.ts'
 import { createRng, drain, type Rng, Timers } from './clock.ts'
 import type { Coverage } from './coverage.ts'
+import { type Known, known } from './known.ts'
+
+const mostSteps = 10_000
 
 /** What a run is made of; fast-check draws it. */
 export interface Setting {
@@ -15,7 +18,9 @@ export interface Setting {
   readonly newestOnly: boolean
   /** Grants that do not listen to their signal: their answers come late. */
   readonly deaf: boolean
-  /** A server that keeps the refresh token. */
+  /** Records are evicted and damaged, families ended by the server. */
+  readonly hostile: boolean
+  /** A server that gives a new refresh token each time. */
   readonly rotates: boolean
 }
 
@@ -54,9 +59,20 @@ export interface Context {
   readonly pending: Set<Call>
   ops: number
   openReads: number
+  /** It woke up and has not looked at the storage since. */
+  mustRead: boolean
+  lastRead: number
   /** Sign-ins whose record it read or wrote. */
   readonly settled: Set<string>
-  lastSent: { refresh: string; endedAtMs: number } | undefined
+  lastSent: { refresh: string; beganAtMs: number; step: number } | undefined
+  /** The step in which it learned of a successor last, and the one in which it asked to write an attempt. */
+  learnedAt: number
+  attemptAt: number
+  /** The step in which its own write of a successor took effect last. */
+  committedAt: number
+  /** The steps in which a write was answered, and in which what was unsaved was saved. */
+  writeAnsweredAt: number
+  savedAt: number
 }
 
 /** One call of the public API. */
@@ -71,6 +87,8 @@ export interface Call {
   isAborted: boolean
   isSettled: boolean
   isBusy: boolean
+  /** The step in which its 401 came. */
+  refusedAt?: number
   result?: unknown
   error?: unknown
 }
@@ -139,8 +157,14 @@ export class World {
     )
   }
 
+  /** Under which known circumstances whatever follows happens. */
+  readonly circumstances = new Set<Known>()
+  knownAs: Known | undefined
+
   violate(invariant: number, message: string): void {
-    this.violation ??= new Violation(invariant, message)
+    if (this.violation) return
+    this.knownAs = [...this.circumstances].find(name => (known[name] as readonly number[]).includes(invariant))
+    this.violation = new Violation(invariant, message)
     this.note(undefined, () => `*** invariant ${invariant}: ${message}`)
   }
 
@@ -150,6 +174,7 @@ export class World {
     run: () => void,
     more: { isOutside?: boolean; lane?: string } = {},
   ): void {
+    if (realm?.isDead && !more.isOutside) return
     this.#tasks.push({ realm, label, run, isOutside: more.isOutside ?? false, lane: more.lane })
   }
 
@@ -205,7 +230,8 @@ export class World {
       if (this.lines) this.note(undefined, () => `  · ${task.label}`)
     }
     if (!run) return false
-    this.steps++
+    // Contexts that answer each other for ever.
+    if (++this.steps > mostSteps) this.violate(4, `no rest after ${mostSteps} steps`)
     run()
     await drain()
     return true

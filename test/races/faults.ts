@@ -1,0 +1,195 @@
+import { spawn } from 'node:child_process'
+import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+/** A deliberate fault: texts of the engine, each of which must stand there exactly once, and what takes their place. */
+interface Fault {
+  readonly what: string
+  readonly patches: readonly { readonly file: string; readonly from: string; readonly to: string }[]
+}
+
+const one = (what: string, file: string, from: string, to: string): Fault => ({ what, patches: [{ file, from, to }] })
+const renewal = 'engine/renewal.ts'
+const manager = 'engine/token-manager.ts'
+const access = 'engine/access.ts'
+const authFetch = 'engine/auth-fetch.ts'
+const commitStep = 'const { update, isCurrent } = await advance(flight, base, make, announce)'
+const reread = 'const meeting = manager.meet(reading.record, announce)'
+
+export const faults: readonly Fault[] = [
+  one('the record is not adopted under the lock', renewal, reread, "const meeting = 'known' as string"),
+  one(
+    'the attempt is not written ahead',
+    renewal,
+    '{ ...verdict.record, attempt: { by: options.self, atMs: clock.now() } }',
+    '{ ...verdict.record }',
+  ),
+  one(
+    'what can not be saved is spent',
+    renewal,
+    'return isOnlyHere && !options.isReadOnly ? held : failStorage(cause, announce)',
+    'return held',
+  ),
+  one('a renewal in flight is not joined', renewal, 'if (current?.id === record.id) {', 'if (current?.id === "") {'),
+  one('the flight is cleared before the pair is written', renewal, commitStep, `flight.land()\n    ${commitStep}`),
+  one('the others are told before the write', renewal, commitStep, `options.publish(make())\n    ${commitStep}`),
+  one('a late answer is committed on any generation', renewal, '&& record.generation <= base.record.generation', ''),
+  one('a time-out leaves its waiters to the end of the flight', renewal, 'flight.settle(backOff({', 'void (backOff({'),
+  one(
+    'no lock is taken',
+    'session/wiring.ts',
+    'lockName: (id: string) => (isAlone',
+    'lockName: (id: string) => (!!id || isAlone',
+  ),
+  one(
+    'a generation as high as ours is stale',
+    manager,
+    'if (record.generation < mine.generation) return',
+    'if (record.generation <= mine.generation) return',
+  ),
+  one('a lower generation is adopted', manager, "if (record.generation < mine.generation) return 'stale'", ''),
+  one('a sign-in that ended may come back', manager, "if (ended.has(record.id)) return 'undead'", ''),
+  one(
+    'a tombstone counts by its generation only',
+    manager,
+    'const concerns = !held || held.record.id === record.id ||',
+    'const concerns = !held ||',
+  ),
+  one(
+    'the generation does not grow',
+    renewal,
+    'generation: manager.seen + 1,\n    })',
+    'generation: base.record.generation,\n    })',
+  ),
+  {
+    what: 'a request is sent again under another sign-in',
+    patches: [
+      {
+        file: authFetch,
+        from: 'if (current?.record.id !== id) return giveUp(request, response)',
+        to: 'if (!current) return giveUp(request, response)',
+      },
+      {
+        file: authFetch,
+        from: 'if (next?.record.id !== id) return giveUp(request, response)',
+        to: 'if (!next) return giveUp(request, response)',
+      },
+    ],
+  },
+  {
+    what: 'a call belongs to whoever is signed in when it is sent',
+    patches: [
+      { file: access, from: 'if (isReplaced) throw manager.signedOutError()', to: '' },
+      { file: access, from: 'if (now?.record.id !== record.id) {', to: 'if (!now) {' },
+    ],
+  },
+  {
+    what: 'a late answer of the same sign-in is revoked',
+    patches: [
+      {
+        file: renewal,
+        from: 'if (!isCurrent) return adopted\n    failures = 0',
+        to: 'if (!isCurrent) options.revokeLate(flight.id, tokens)\n    failures = 0',
+      },
+      {
+        file: 'session/create-session.ts',
+        from: 'if (core?.manager.isSignedOut(id) && !unrevoked.has(id)) void revoke(tokens)',
+        to: 'void revoke(tokens)',
+      },
+    ],
+  },
+  one('a request is sent as often as it is refused', authFetch, 'request.isReplaced = true', ''),
+  one(
+    'every failure is a refusal',
+    'engine/verdict.ts',
+    'if (isRefused(error) || ',
+    'if (!!error || isRefused(error) || ',
+  ),
+  one('a wake does not read', access, 'mustRead = true', 'mustRead = false'),
+  one('an expired token is sent', access, 'if (remaining <= 0) return undefined', ''),
+  one(
+    'the sign-out does not reach who waits',
+    'engine/flight.ts',
+    'if (isOwn) return\n      settle(why)',
+    'if (isOwn) return',
+  ),
+  one(
+    'news hold the record',
+    'engine/contexts.ts',
+    'post({ what, id: record.id, generation: record.generation })',
+    'post({ what, record, id: record.id, generation: record.generation })',
+  ),
+  one('the token goes to every origin', authFetch, 'isResource(url)) request', 'url) request'),
+  one(
+    'a fresh token is looked up in the storage',
+    access,
+    'if (remaining > held.life.aheadMs) return held',
+    'void identity.read(false)\n    if (remaining > held.life.aheadMs) return held',
+  ),
+]
+
+const root = join(import.meta.dirname, '../..')
+
+/** A copy of the sources with one fault in it. */
+async function apply(fault: Fault): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'latchkey-fault-'))
+  await cp(join(root, 'src'), join(folder, 'src'), { recursive: true })
+  await cp(join(root, 'test/races'), join(folder, 'test/races'), { recursive: true })
+  await cp(join(root, 'package.json'), join(folder, 'package.json'))
+  await symlink(join(root, 'node_modules'), join(folder, 'node_modules'))
+  for (const { file, from, to } of fault.patches) {
+    const path = join(folder, 'src', file)
+    const parts = (await readFile(path, 'utf8')).split(from)
+    if (parts.length !== 2)
+      throw new Error(
+        `The patch “${fault.what}” no longer applies: src/${file} has ${parts.length - 1} times\n  ${from}`,
+      )
+    await writeFile(path, parts.join(to))
+  }
+  return folder
+}
+
+function run(folder: string, runs: number, seed: number): Promise<{ code: number | null; text: string }> {
+  const script = join(folder, 'test/races/run.ts')
+  const child = spawn(process.execPath, [script, '--quick', '--runs', `${runs}`, '--seed', `${seed}`], { cwd: folder })
+  let text = ''
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', data => (text += data))
+  // A fault that makes the engine spin is found too.
+  const patience = setTimeout(() => child.kill('SIGKILL'), 120_000)
+  return new Promise(resolve =>
+    child.on('exit', code => {
+      clearTimeout(patience)
+      resolve({ code, text })
+    }),
+  )
+}
+
+const runs = 5000
+const seed = Number(process.argv[2] ?? 1)
+const wanted = process.argv[3]
+let found = 0
+let tried = 0
+const errors: string[] = []
+for (const fault of faults) {
+  if (wanted && !fault.what.includes(wanted)) continue
+  tried++
+  let folder: string | undefined
+  try {
+    folder = await apply(fault)
+    const { code, text } = await run(folder, runs, seed)
+    const why = code === null ? 'it spins' : /^(Invariant \d+: .*|\w*Error: .*|Too seldom:.*)$/m.exec(text)?.[1]
+    const after = /^(\d+) runs/m.exec(text)?.[1]
+    if (code !== 0) found++
+    console.log(
+      `${code === 0 ? 'MISSED' : 'found '}  ${fault.what}${code === 0 ? '' : ` — run ${after}: ${why?.replaceAll('tok3n-', '')}`}`,
+    )
+  } catch (error) {
+    errors.push((error as Error).message)
+    console.log(`ERROR   ${(error as Error).message}`)
+  } finally {
+    if (folder) await rm(folder, { recursive: true, force: true })
+  }
+}
+console.log(`\n${found} of ${tried} faults found, ${errors.length} patches that no longer apply`)
+process.exitCode = found === tried && !errors.length ? 0 : 1
