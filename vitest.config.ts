@@ -26,7 +26,7 @@ export default defineConfig(async (): Promise<ViteUserConfig> => {
             name: 'node',
             environment: 'node',
             include: ['test/**/*.test.ts'],
-            exclude: ['test/browser/**', 'test/**/*.dom.test.ts'],
+            exclude: ['**/node_modules/**', 'test/browser/**', 'test/**/*.dom.test.ts'],
           },
         },
         {
