@@ -40,7 +40,10 @@ interface Channel {
 
 const reopenMs = 1000
 
-export function createRedisNews(client: { duplicate(): unknown }): RedisNews {
+export function createRedisNews(client: {
+  duplicate(): unknown
+  on(event: string, listener: () => void): unknown
+}): RedisNews {
   const channels = new Map<string, Channel>()
   let subscriber: Subscriber | undefined
 
@@ -112,6 +115,15 @@ export function createRedisNews(client: { duplicate(): unknown }): RedisNews {
   const reopen = () => {
     if (channels.size) subscriber ??= open()
   }
+
+  // Who closes the client is done with it; who connects it again goes on.
+  client.on('end', () => {
+    const own = subscriber
+    subscriber = undefined
+    for (const channel of channels.values()) channel.isActive = false
+    if (own) close(own)
+  })
+  client.on('ready', reopen)
 
   return {
     isActive: name => channels.get(name)?.isActive === true,
