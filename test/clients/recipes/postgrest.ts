@@ -1,0 +1,13 @@
+import { PostgrestClient } from '@supabase/postgrest-js'
+import type { Driven, Fetching } from '../recipe.ts'
+
+export function drive(session: Fetching, origin: string): Driven {
+  // #region recipe
+  const database = new PostgrestClient(`${origin}/rest/v1`, { fetch: session.fetch })
+  // #endregion
+  return {
+    get: async () => await database.from('items').select(),
+    post: async item => await database.from('items').insert(item).select(),
+    errorOf: result => (result as { error?: unknown }).error,
+  }
+}
