@@ -31,6 +31,10 @@ const packages: Record<string, readonly string[]> = {
   ky: ['grants'],
   'jwt-decode': ['values'],
   oauth4webapi: ['grants', 'attach'],
+  // A native module: imported when a keyring is first used, an optional peer.
+  '@napi-rs/keyring': ['storage'],
+  // An optional peer, loaded when loopback() opens a browser.
+  open: ['grants'],
 }
 
 /** What speaks to token endpoints comes with a grant: no session pays for it that has a grant of its own. */
