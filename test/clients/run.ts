@@ -187,11 +187,14 @@ for (const [name, test] of besideTests) {
   }
 }
 
-const table = [
-  '| client | a dead session | its own retries |',
-  '| --- | --- | --- |',
-  ...rows.map(([name, , surfaces, retries]) => `| ${name} | ${surfaces} | ${retries} |`),
-].join('\n')
+const cells = [
+  ['client', 'a dead session', 'its own retries'],
+  ...rows.map(([name = '', , surfaces = '', retries = '']) => [name, surfaces, retries]),
+]
+const widths = [0, 1, 2].map(column => Math.max(...cells.map(row => row[column]?.length ?? 0)))
+const line = (row: string[]) => `| ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(' | ')} |`
+const [head = [], ...body] = cells
+const table = [line(head), line(widths.map(width => '-'.repeat(width))), ...body.map(line)].join('\n')
 const text = readFileSync(page, 'utf8')
 let next = text.replace(/(<!-- table -->\n)[\s\S]*?(<!-- end -->)/, (_, start, end) => `${start}\n${table}\n\n${end}`)
 for (const file of [...clients.map(([file]) => file), 'websocket', 'event-source', 'xhr']) {
