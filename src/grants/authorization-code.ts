@@ -15,6 +15,7 @@ import { handedOverState, handOver, isHandedOver } from './answer-channel.ts'
 import { answerOf, cleanAddress, isAt } from './authorization-answer.ts'
 import { assertSecure } from './authorization-request.ts'
 import {
+  assertBound,
   bindingOf,
   createOAuthClient,
   type Exchange,
@@ -85,7 +86,7 @@ export function authorizationCode(options: AuthorizationCodeOptions): Grant<Sign
   async function signIn(input: SignInInput, context: GrantContext): Promise<SignInResponse> {
     // Before any await: a popup has to open in the caller's own turn.
     const preparing = opener.prepare({ redirectUri: redirectUriOf(), signal: context.signal })
-    const opened = preparing instanceof Promise ? await preparing : preparing
+    const opened = preparing instanceof Promise ? await preparing.catch(failToOpen) : preparing
     const close = () => opened.close()
     context.signal.addEventListener('abort', close, { once: true })
     try {
@@ -109,9 +110,7 @@ export function authorizationCode(options: AuthorizationCodeOptions): Grant<Sign
       const url = await authorizationUrl(pending, { ...request, scope }, opened.parameters, context)
       if (context.signal.aborted) throw context.signal.reason
       if (opened.leavesPage) savePending(pending)
-      const answer = await opened.go(url, pending.state).catch(error => {
-        throw isSessionError(error) || context.signal.aborted ? error : openFailure(error)
-      })
+      const answer = await opened.go(url, pending.state).catch(failToOpen)
       return await finish(pending, answer, context)
     } finally {
       context.signal.removeEventListener('abort', close)
@@ -255,19 +254,14 @@ async function checkIdToken({ as, client, response }: Exchange, pending: Pending
   }
 }
 
-/** RFC 9449 §5: tokens that were asked for with a key and are not bound to it are not taken. */
-export function assertBound(tokens: SignInResponse, context: GrantContext): void {
-  if (!bindingOf(context.attach) || tokens.token_type?.toLowerCase() === 'dpop') return
-  throw signInFailure(
-    'token_type',
-    'The token is not bound to the DPoP key. Does the authorization server support DPoP?',
+function failToOpen(cause: unknown): never {
+  if (isSessionError(cause)) throw cause
+  throw new SessionError(
+    'sign_in_failed',
+    'The authorization server could not be shown. The cause is what `open` threw.',
+    { cause },
   )
 }
-
-const openFailure = (cause: unknown) =>
-  new SessionError('sign_in_failed', 'The authorization server could not be shown. The cause is what `open` threw.', {
-    cause,
-  })
 
 const listOf = (scope: string | undefined): readonly string[] => scope?.split(' ') ?? []
 

@@ -18,6 +18,7 @@ import type { TokenResponse, TokenSet } from '../values/token-set.ts'
 import { requestOptions } from './authorization-request.ts'
 import { discover, type ServerContext } from './discover.ts'
 import { errorCode, TokenEndpointError } from './endpoint-error.ts'
+import { signInFailure } from './sign-in-failure.ts'
 import type { ClientOptions } from './token-endpoint.ts'
 
 /** Where the authorization server is: its issuer, or its metadata (RFC 8414). */
@@ -186,6 +187,15 @@ export function bindingOf(attach: unknown): TokenBinding | undefined {
   const { proof, keepNonce, thumbprint } = (attach ?? {}) as Partial<TokenBinding>
   const isBinding = [proof, keepNonce, thumbprint].every(member => typeof member === 'function')
   return isBinding ? (attach as TokenBinding) : undefined
+}
+
+/** RFC 9449 §5: tokens that were asked for with a key and are not bound to it are not taken. */
+export function assertBound(tokens: TokenResponse, context: GrantContext): void {
+  if (!bindingOf(context.attach) || tokens.token_type?.toLowerCase() === 'dpop') return
+  throw signInFailure(
+    'token_type',
+    'The token is not bound to the DPoP key. Does the authorization server support DPoP?',
+  )
 }
 
 /** The tokens of a 200, unjudged: the session reads them. @throws TokenEndpointError: what the server said instead */

@@ -11,9 +11,11 @@ export interface UserOptions {
   readonly refuses?: boolean
   /** The URL that is not followed any more. */
   readonly redirectUri: string
+  /** Says yes to a device: the way ends at a page. */
+  readonly isDevice?: boolean
 }
 
-export function createUser({ login = 'ada', refuses = false, redirectUri }: UserOptions): User {
+export function createUser({ login = 'ada', refuses = false, redirectUri, isDevice = false }: UserOptions): User {
   const cookies = new Map<string, string>()
   const history: string[] = []
 
@@ -37,6 +39,7 @@ export function createUser({ login = 'ada', refuses = false, redirectUri }: User
     async visit(start) {
       let url = start
       let response = await request(url)
+      let hasRefused = false
       for (let step = 0; step < 20; step++) {
         const location = response.headers.get('location')
         if (location) {
@@ -46,13 +49,30 @@ export function createUser({ login = 'ada', refuses = false, redirectUri }: User
           continue
         }
         const page = await response.text()
+        if (isDevice && hasRefused) return url
+        const device = isDevice && deviceForm(page)
+        if (device) {
+          response = await request(new URL(device.action, url).href, device.fields)
+          continue
+        }
         const actions = [...page.matchAll(/action="([^"]+)"/g)].map(match => match[1] ?? '')
         const action = actions.find(action => action.endsWith('/abort') === refuses)
         if (!action) return `no answer: ${response.status} ${page.slice(0, 400)}`
         url = new URL(action, url).href
+        hasRefused = refuses
         response = await request(url, new URLSearchParams({ login }))
       }
       throw new Error('The sign-in went round and round.')
     },
   }
+}
+
+/** oidc-provider's page that shows the user code. */
+function deviceForm(page: string): { action: string; fields: URLSearchParams } | undefined {
+  const [, action] = /action="([^"]*\/device[^"]*)"/.exec(page) ?? []
+  if (!action) return undefined
+  const fields = [...page.matchAll(/<input[^>]*name="([^"]+)"[^>]*value="([^"]*)"/g)].map(
+    ([, name = '', value = '']) => [name, value],
+  )
+  return { action, fields: new URLSearchParams([...fields, ['confirm', 'yes']] as [string, string][]) }
 }

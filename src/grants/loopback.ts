@@ -1,0 +1,90 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { SessionError } from '../values/errors.ts'
+import type { Opener } from './open.ts'
+
+export interface LoopbackOptions {
+  /** Shows the URL to the user. @default the system's browser, by the package `open` */
+  openBrowser?: (url: string) => unknown
+  /** How long the user may take, in milliseconds. @default 300_000 */
+  timeoutMs?: number
+}
+
+const page = `<!doctype html><html lang="en"><meta charset="utf-8"><title>Signed in</title>
+<style>body { font: 1.2rem/1.5 system-ui, sans-serif; text-align: center; margin-top: 20vh }</style>
+<p>You may close this page and go back to the program.</p></html>`
+
+/**
+ * Signs in with the user's own browser, for programs (RFC 8252 §7.3): listens on 127.0.0.1, on a free port unless the `redirectUri` names
+ * one. Ctrl-C and a time-out are `sign_in_cancelled`; the port is gone however it ends.
+ */
+export function loopback({ openBrowser = openSystemBrowser, timeoutMs = 300_000 }: LoopbackOptions = {}): Opener {
+  return {
+    async prepare({ redirectUri = 'http://127.0.0.1/callback' }) {
+      const wanted = new URL(redirectUri)
+      let onAnswer: ((url: URL) => boolean) | undefined
+      const server = createServer((request, response) => {
+        const url = new URL(request.url ?? '/', wanted)
+        const isAnswer = request.method === 'GET' && url.pathname === wanted.pathname && onAnswer?.(url) === true
+        response.writeHead(isAnswer ? 200 : 404, {
+          'Content-Type': 'text/html; charset=utf-8',
+          'Content-Security-Policy': "default-src 'none'; style-src 'unsafe-inline'",
+          'Cache-Control': 'no-store',
+          'Referrer-Policy': 'no-referrer',
+          Connection: 'close',
+        })
+        response.end(isAnswer ? page : '')
+      })
+      server.listen(Number(wanted.port), '127.0.0.1')
+      await once(server, 'listening')
+      const { port } = server.address() as AddressInfo
+      // Not by `wanted.port`, which writes 80 as nothing.
+      const own = redirectUri.replace(/^(http:\/\/[^/:?#]+)(:\d*)?/, `$1:${port}`)
+      let stop = () => {}
+      return {
+        redirectUri: own,
+        go: (url, state) =>
+          new Promise((resolve, reject) => {
+            const cancel = (message: string) => reject(new SessionError('sign_in_cancelled', message))
+            const timer = setTimeout(() => cancel(`Nobody signed in within ${timeoutMs} ms.`), timeoutMs)
+            const onInterrupt = () => cancel('Interrupted.')
+            process.once('SIGINT', onInterrupt)
+            stop = () => {
+              clearTimeout(timer)
+              process.off('SIGINT', onInterrupt)
+            }
+            onAnswer = ({ searchParams, search }) => {
+              // What is no answer to this sign-in is nobody's business here: whoever sent it can't end it.
+              if (searchParams.get('state') !== state) return false
+              if (!searchParams.has('code') && !searchParams.has('error')) return false
+              resolve(own + search)
+              return true
+            }
+            Promise.resolve()
+              .then(() => openBrowser(url))
+              .catch(reject)
+          }),
+        close() {
+          stop()
+          onAnswer = undefined
+          server.close()
+          server.closeIdleConnections()
+        },
+      }
+    },
+  }
+}
+
+async function openSystemBrowser(url: string): Promise<void> {
+  let open: typeof import('open')
+  try {
+    open = await import('open')
+  } catch {
+    throw new SessionError(
+      'misconfigured',
+      'loopback() opens the browser by the package open, and it is missing: npm install open. Or pass openBrowser: url => console.log(url).',
+    )
+  }
+  await open.default(url)
+}
