@@ -46,14 +46,15 @@ interface Bundle {
   code: string
 }
 
-async function bundle(platform: string, packageExports: boolean): Promise<Bundle> {
+const small = ['metro-runtime', '@babel/runtime', 'whatwg-fetch', 'abort-controller', 'event-target-shim']
+
+async function bundle(platform: string, packageExports: boolean, entry = 'app.js'): Promise<Bundle> {
   const Metro = require('metro')
   const { getDefaultConfig, mergeConfig } = require('@react-native/metro-config')
   const config = mergeConfig(await getDefaultConfig(project), {
     projectRoot: project,
-    watchFolders: ['metro-runtime', '@babel/runtime', 'whatwg-fetch', 'abort-controller', 'event-target-shim'].map(
-      name => join(modules, name),
-    ),
+    // All of them only for the app: Metro looks at each file.
+    watchFolders: entry === 'app.js' ? small.map(name => join(modules, name)) : [modules],
     cacheStores: [],
     reporter: { update: () => undefined },
     resolver: {
@@ -63,9 +64,9 @@ async function bundle(platform: string, packageExports: boolean): Promise<Bundle
     },
     serializer: { getPolyfills: () => [], getModulesRunBeforeMainModule: () => [] },
   })
-  const out = join(project, `${platform}-${packageExports ? 'exports' : 'main'}.js`)
+  const out = join(project, `${platform}-${packageExports ? 'exports' : 'main'}.bundle.js`)
   await Metro.runBuild(await Metro.loadConfig({ config: undefined }, config), {
-    entry: 'app.js',
+    entry,
     platform,
     dev: false,
     minify: false,
@@ -81,13 +82,30 @@ for (const packageExports of [true, false]) {
     const made = await bundle(platform, packageExports)
     const nodes = made.code.match(/["'](?:node:[\w/]+|fs|path|crypto|http)["']/g) ?? []
     const how = packageExports ? 'exports' : 'main, without package exports'
-    check(`Metro bundles for ${platform} by ${how}`, nodes.length === 0, `${(made.code.length / 1024).toFixed(0)} kB`)
+    check(`Metro bundles for ${platform} by ${how}`, nodes.length === 0, kilobytes(made.code))
     if (platform === 'ios' && packageExports) ios = made
   }
 }
 
+cpSync(join(root, 'demo/react-native'), join(project, 'demo'), {
+  recursive: true,
+  filter: from => !from.includes('node_modules'),
+})
+for (const platform of ['ios', 'android']) {
+  const made = await bundle(platform, true, 'demo/index.js')
+  check(`the demo app is bundled for ${platform}`, made.code.includes('20 calls at once'), kilobytes(made.code))
+}
+// Types are looked up from where a file lies.
+const copy = join(workspace, 'demo')
+rmSync(copy, { recursive: true, force: true })
+cpSync(join(project, 'demo'), copy, { recursive: true })
+
 const types = spawnSync(join(root, 'node_modules/.bin/tsc'), ['-p', workspace], { encoding: 'utf8' })
-check("the adapters take the real modules, by the modules' own types", types.status === 0, types.stdout)
+check(
+  "the adapters and the demo app take the real modules, by the modules' own types",
+  types.status === 0,
+  types.stdout,
+)
 
 const hermesFolder =
   process.platform === 'darwin' ? 'osx-bin' : process.platform === 'win32' ? 'win64-bin' : 'linux64-bin'
@@ -172,6 +190,10 @@ function start(vm?: unknown): Run | undefined {
       .join('\n'),
   )
   return undefined
+}
+
+function kilobytes(code: string): string {
+  return `${(code.length / 1024).toFixed(0)} kB`
 }
 
 function equals(one: unknown, other: unknown): boolean {
