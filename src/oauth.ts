@@ -1,3 +1,5 @@
+export { type DpopOptions, dpop } from './attach/dpop.ts'
+export type { DpopKeys } from './attach/dpop-keys.ts'
 export {
   type AuthorizationCodeOptions,
   type AuthorizationCodeSignIn,

@@ -16,7 +16,6 @@ import { answerOf, cleanAddress, isAt } from './authorization-answer.ts'
 import { assertSecure } from './authorization-request.ts'
 import {
   assertBound,
-  bindingOf,
   createOAuthClient,
   type Exchange,
   endpointError,
@@ -31,7 +30,9 @@ import { type Open, openerOf } from './open.ts'
 import { redirect } from './open-redirect.ts'
 import { type PendingSignIn, savePending, takePending } from './pending-sign-in.ts'
 import { signInFailure, wrongField } from './sign-in-failure.ts'
+import { bindingOf } from './token-binding.ts'
 import type { ClientOptions } from './token-endpoint.ts'
+import { assertWebCrypto } from './web-crypto.ts'
 
 export type AuthorizationCodeOptions = IssuerOptions &
   ClientOptions & {
@@ -74,6 +75,8 @@ export function authorizationCode(options: AuthorizationCodeOptions): Grant<Sign
       "authorizationCode needs to know its server. Write issuer: 'https://login.example.com', or server: with its metadata.",
     )
   }
+  // PKCE S256 is a hash.
+  assertWebCrypto('authorizationCode')
   const client = createOAuthClient(options)
   const opener = openerOf(options.open ?? redirect())
   const issuer = options.issuer ?? (typeof options.server === 'object' ? options.server.issuer : '')

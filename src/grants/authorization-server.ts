@@ -10,7 +10,6 @@ import {
   refreshTokenGrantRequest,
   revocationRequest,
 } from 'oauth4webapi'
-import type { TokenBinding } from '../ports/dpop.ts'
 import type { GrantContext } from '../ports/grant.ts'
 import { refused, SessionError } from '../values/errors.ts'
 import { within } from '../values/timers.ts'
@@ -19,6 +18,7 @@ import { requestOptions } from './authorization-request.ts'
 import { discover, type ServerContext } from './discover.ts'
 import { errorCode, TokenEndpointError } from './endpoint-error.ts'
 import { signInFailure } from './sign-in-failure.ts'
+import { bindingOf } from './token-binding.ts'
 import type { ClientOptions } from './token-endpoint.ts'
 
 /** Where the authorization server is: its issuer, or its metadata (RFC 8414). */
@@ -180,13 +180,6 @@ function clientAuthOf({ clientSecret, clientAuth }: ClientOptions): OAuthClientA
   if (how === 'none') return None()
   if (!clientSecret) throw new SessionError('misconfigured', `${how} needs a clientSecret.`)
   return how === 'client_secret_post' ? ClientSecretPost(clientSecret) : ClientSecretBasic(clientSecret)
-}
-
-/** The binding of an attach, where it is one that binds tokens to a key. */
-export function bindingOf(attach: unknown): TokenBinding | undefined {
-  const { proof, keepNonce, thumbprint } = (attach ?? {}) as Partial<TokenBinding>
-  const isBinding = [proof, keepNonce, thumbprint].every(member => typeof member === 'function')
-  return isBinding ? (attach as TokenBinding) : undefined
 }
 
 /** RFC 9449 §5: tokens that were asked for with a key and are not bound to it are not taken. */

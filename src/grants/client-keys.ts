@@ -1,6 +1,6 @@
 import { ClientSecretJwt, PrivateKeyJwt } from 'oauth4webapi'
-import { SessionError } from '../values/errors.ts'
 import type { ClientAuth } from './token-endpoint.ts'
+import { assertWebCrypto } from './web-crypto.ts'
 
 /**
  * Authenticates the client by a JWT that its private key signs (RFC 7523, OpenID Connect `private_key_jwt`).
@@ -19,12 +19,4 @@ export function privateKeyJwt(key: CryptoKey, { kid }: { kid?: string } = {}): C
 export function clientSecretJwt(secret: string): ClientAuth {
   assertWebCrypto('clientSecretJwt')
   return ClientSecretJwt(secret) as ClientAuth
-}
-
-function assertWebCrypto(what: string): void {
-  if (globalThis.crypto?.subtle) return
-  throw new SessionError(
-    'misconfigured',
-    `${what} needs WebCrypto, and crypto.subtle is missing here. Browsers have it on https and localhost only; React Native needs a polyfill.`,
-  )
 }

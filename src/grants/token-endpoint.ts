@@ -3,6 +3,7 @@ import type { GrantContext } from '../ports/grant.ts'
 import { refused, SessionError } from '../values/errors.ts'
 import type { TokenResponse, TokenSet } from '../values/token-set.ts'
 import { errorCode, TokenEndpointError } from './endpoint-error.ts'
+import { bindingOf } from './token-binding.ts'
 
 /** Who the client is (RFC 6749 §2.3), the same wherever a token endpoint is spoken to. */
 export interface ClientOptions {
@@ -51,17 +52,32 @@ interface EndpointRequest {
   readonly isSignIn?: boolean
   /** A first-party endpoint says 401 where OAuth says invalid_grant. */
   readonly isFirstParty?: boolean
+  /** Nothing is bound by it, so no proof goes along (RFC 9449 §5). */
+  readonly isRevocation?: boolean
 }
 
-async function post(options: ClientOptions, context: GrantContext, request: EndpointRequest): Promise<unknown> {
+async function post(
+  options: ClientOptions,
+  context: GrantContext,
+  request: EndpointRequest,
+  isRetry = false,
+): Promise<unknown> {
+  const binding = request.isFirstParty || request.isRevocation ? undefined : bindingOf(context.attach)
+  const proved = { method: 'POST', url: request.url }
+  let wantsNonce = false
+
   const given = defined({ ...request.fields, ...(request.isFirstParty ? {} : options.parameters) })
   const { headers, fields } = await authenticate(options, request, given)
   const body = defined({ ...fields, ...given })
   try {
     const response = await ky.post(request.url, {
       ...(request.format === 'json' ? { json: body } : { body: new URLSearchParams(body) }),
-      headers: { Accept: 'application/json', ...headers, ...options.headers },
-      fetch: context.fetch,
+      headers: { Accept: 'application/json', ...headers, ...options.headers, ...(await binding?.proof(proved)) },
+      fetch: async (input, init) => {
+        const answer = await context.fetch(input, init)
+        if (binding) wantsNonce = await binding.keepNonce(answer, proved)
+        return answer
+      },
       signal: context.signal,
       timeout: request.isSignIn ? signInTimeoutMs : false,
       // The renewal law owns retries; nothing sleeps on Retry-After under a lock.
@@ -72,6 +88,8 @@ async function post(options: ClientOptions, context: GrantContext, request: Endp
   } catch (error) {
     if (error instanceof SessionError) throw error
     if (!(error instanceof HTTPError)) throw new Error(`The token endpoint could not be reached (${nameOf(error)}).`)
+    // RFC 9449 §8: the same once more, with the nonce that came along.
+    if (wantsNonce && !isRetry) return post(options, context, request, true)
     const { status, headers: answer } = error.response
     const code = codeOf(error.data)
     const known = new TokenEndpointError(status, code, answer.get('retry-after') ?? undefined)
@@ -183,7 +201,13 @@ export function createTokenEndpoint(options: ServerOptions & ClientOptions & { r
       const [token, token_type_hint] = tokens.refreshToken
         ? [tokens.refreshToken, 'refresh_token']
         : [tokens.accessToken, 'access_token']
-      await post(options, context, { url, server, fields: { token, token_type_hint }, isSignIn: true })
+      await post(options, context, {
+        url,
+        server,
+        fields: { token, token_type_hint },
+        isSignIn: true,
+        isRevocation: true,
+      })
     },
   }
 }

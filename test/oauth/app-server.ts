@@ -16,7 +16,7 @@ export interface AppServer {
 const page = (
   issuer: string,
 ) => `<!doctype html><meta charset="utf-8"><title>app</title><p>The app</p><script type="module">
-  import { createSession, webStorage, authorizationCode, redirect, popup, silent } from '/latchkey.js'
+  import { createSession, webStorage, authorizationCode, redirect, popup, silent, dpop } from '/latchkey.js'
   const query = sessionStorage.getItem('query') ?? location.search
   sessionStorage.setItem('query', query)
   const how = new URLSearchParams(query)
@@ -27,12 +27,13 @@ const page = (
       issuer: '${issuer}', clientId: 'spa', scope: how.get('scope') ?? 'openid offline_access',
       redirectUri: location.origin + '/callback', open: opens[how.get('open') ?? 'redirect'](), ...extra,
     }),
+    ...(how.has('dpop') && { attach: dpop() }),
   })
   const told = promise => promise.then(
     value => ({ value }),
     error => ({ code: error.code, cause: error.cause?.code ?? error.cause?.message }),
   )
-  Object.assign(globalThis, { create, told, session: create() })
+  Object.assign(globalThis, { create, told, session: create(), issuer: '${issuer}' })
   globalThis.signIn = input => { globalThis.signingIn = told(session.signIn(input)); return signingIn }
   if (location.pathname === '/callback') {
     const calls = how.has('strict') ? [session.completeSignIn(), session.completeSignIn()] : [session.completeSignIn()]

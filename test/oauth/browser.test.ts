@@ -13,6 +13,7 @@ declare global {
   var signIn: (input?: object) => Promise<Told>
   var signingIn: Promise<Told>
   var completed: Promise<Told[]>
+  var issuer: string
 }
 
 let browser: Browser
@@ -329,5 +330,44 @@ describe('silently', () => {
     const page = await openApp('?open=silent&scope=openid')
     expect(await page.evaluate(() => signIn())).toEqual({ code: 'sign_in_failed', cause: 'login_required' })
     expect(await page.locator('iframe').count()).toBe(0)
+  })
+})
+
+describe('with dpop()', () => {
+  test('the key stays in the browser over a reload, nobody can read it, and renewals go on with it', async () => {
+    const page = await openApp('?dpop')
+    await leave(page)
+    await login(page)
+    expect(await comeBack(page)).toEqual([{ value: {} }])
+    const call = () => page.evaluate(async () => (await session.fetch(`${issuer}/me`)).status)
+    expect(await call()).toBe(200)
+    await page.reload()
+    await ready(page)
+    expect(await page.evaluate(() => session.renew())).toEqual({ how: 'renewed' })
+    expect(await call()).toBe(200)
+    const isReadable = await page.evaluate(async () => {
+      const opening = indexedDB.open('latchkey', 1)
+      await new Promise(resolve => {
+        opening.onsuccess = resolve
+      })
+      const asking = opening.result.transaction('keys').objectStore('keys').get('dpop')
+      await new Promise(resolve => {
+        asking.onsuccess = resolve
+      })
+      return asking.result.privateKey.extractable
+    })
+    expect(isReadable).toBe(false)
+  })
+
+  test('a stolen token is useless elsewhere', async () => {
+    const page = await openApp('?dpop')
+    await leave(page)
+    await login(page)
+    await comeBack(page)
+    const token = await page.evaluate(() => session.getAccessToken())
+    for (const scheme of ['DPoP', 'Bearer']) {
+      const response = await fetch(`${server.issuer}/me`, { headers: { Authorization: `${scheme} ${token}` } })
+      expect(response.ok).toBe(false)
+    }
   })
 })

@@ -1,0 +1,232 @@
+import { clientCredentials, createSession } from 'latchkey'
+import { authorizationCode, discover, dpop, introspect } from 'latchkey/oauth'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import type { OAuthProvider } from '../../demo/oauth/provider.ts'
+import { causeOf, createApp, failureOf, redirectUri, secrets, startProvider } from './setup.ts'
+
+let server: OAuthProvider
+let needsNonce = false
+
+beforeAll(async () => {
+  const bound = { dpop_bound_access_tokens: true, application_type: 'native' }
+  server = await startProvider({
+    features: {
+      dPoP: { enabled: true, nonceSecret: Buffer.alloc(32, 7), requireNonce: () => needsNonce },
+      clientCredentials: { enabled: true },
+      pushedAuthorizationRequests: { enabled: true },
+    },
+    clients: [
+      {
+        ...bound,
+        client_id: 'app',
+        token_endpoint_auth_method: 'none',
+        redirect_uris: [redirectUri],
+        grant_types: ['authorization_code', 'refresh_token'],
+      },
+      {
+        ...bound,
+        client_id: 'service',
+        token_endpoint_auth_method: 'client_secret_basic',
+        client_secret: secrets.basic,
+        redirect_uris: [],
+        response_types: [],
+        grant_types: ['client_credentials'],
+      },
+    ],
+  })
+})
+afterAll(() => server.close())
+afterEach(() => {
+  needsNonce = false
+  server.intercept = undefined
+})
+
+const me = () => `${server.issuer}/me`
+const callsOf = (path: string) =>
+  server.requests.filter(request => request.path === path && request.method === 'POST').length
+const proofOf = (jwt: string) =>
+  jwt
+    .split('.')
+    .slice(0, 2)
+    .map(part => JSON.parse(Buffer.from(part, 'base64url').toString()))
+
+describe('dpop() (RFC 9449)', () => {
+  test('binds the tokens of a sign-in and its renewals to a key, and proves it to the resource', async () => {
+    const attach = dpop()
+    const { session } = createApp(server, { session: { attach } })
+    await session.signIn()
+    expect((await session.fetch(me())).status).toBe(200)
+    await session.renew()
+    expect((await session.fetch(me())).status).toBe(200)
+    const token = await server.provider.AccessToken.find(await session.getAccessToken())
+    expect(token?.jkt).toBe(await attach.thumbprint())
+  })
+
+  test('a stolen token is useless: alone, as a bearer, and with another key', async () => {
+    const { session } = createApp(server, { session: { attach: dpop() } })
+    await session.signIn()
+    const token = await session.getAccessToken()
+    const thief = dpop()
+    const attempts: Record<string, string>[] = [
+      { Authorization: `DPoP ${token}` },
+      { Authorization: `Bearer ${token}` },
+      await thief({ method: 'GET', url: me() }, { accessToken: token, tokenType: 'DPoP' }),
+    ]
+    for (const headers of attempts) expect((await fetch(me(), { headers })).status).toBeGreaterThanOrEqual(400)
+    expect((await session.fetch(me())).status).toBe(200)
+  })
+
+  test('a proof names the method, the URL without query and fragment, and the token; each is another one', async () => {
+    const attach = dpop()
+    const prove = async () => {
+      const headers = await attach(
+        { method: 'PUT', url: 'https://api.example.com/v1/x?secret=1#f' },
+        { accessToken: 'tok3n-a', tokenType: 'DPoP' },
+      )
+      return proofOf(headers.DPoP ?? '')
+    }
+    const [header, payload] = await prove()
+    expect(header).toMatchObject({ typ: 'dpop+jwt', alg: 'ES256', jwk: { kty: 'EC', crv: 'P-256' } })
+    expect(Object.keys(header.jwk)).toEqual(['crv', 'kty', 'x', 'y'])
+    const ath = Buffer.from(await crypto.subtle.digest('SHA-256', Buffer.from('tok3n-a'))).toString('base64url')
+    expect(payload).toMatchObject({ htm: 'PUT', htu: 'https://api.example.com/v1/x', ath })
+    expect(payload.nonce).toBeUndefined()
+    expect((await prove())[1].jti).not.toBe(payload.jti)
+  })
+
+  test('an authorization server that hands out bearers is refused', async () => {
+    const { session } = createApp(server, {
+      session: {
+        attach: dpop(),
+        async fetch(input, init) {
+          const response = await fetch(input, init)
+          if (!String(input).endsWith('/token')) return response
+          return Response.json({ ...(await response.json()), token_type: 'Bearer' })
+        },
+      },
+    })
+    expect(causeOf(await failureOf(session.signIn()))).toBe('token_type')
+  })
+
+  test('what was adopted as a bearer is sent as one', async () => {
+    expect(await dpop()({ method: 'GET', url: me() }, { accessToken: 'tok3n-a', tokenType: 'bearer' })).toEqual({
+      Authorization: 'Bearer tok3n-a',
+    })
+  })
+
+  test('latchkey’s own grants prove the key too', async () => {
+    needsNonce = true
+    const session = createSession({
+      resources: server.issuer,
+      attach: dpop(),
+      grant: clientCredentials({ server: discover(server.issuer), clientId: 'service', clientSecret: secrets.basic }),
+    })
+    const options = { issuer: server.issuer, clientId: 'service', clientSecret: secrets.basic }
+    expect((await introspect(await session.getAccessToken(), options)).cnf?.jkt).toMatch(/^[\w-]{43}$/)
+  })
+})
+
+describe('nonces (RFC 9449 §8, §9)', () => {
+  test('at the pushed request and the token endpoint cost one more request, once', async () => {
+    needsNonce = true
+    const { session } = createApp(server, { session: { attach: dpop() } })
+    const before = [callsOf('/request'), callsOf('/token')]
+    await session.signIn()
+    // The nonce of the pushed request serves the exchange.
+    expect([callsOf('/request'), callsOf('/token')]).toEqual([(before[0] ?? 0) + 2, (before[1] ?? 0) + 1])
+    expect(await session.renew()).toEqual({ how: 'renewed' })
+    expect(callsOf('/token')).toBe((before[1] ?? 0) + 2)
+  })
+
+  test('a second challenge is the answer', async () => {
+    const { session } = createApp(server, { session: { attach: dpop() } })
+    await session.signIn()
+    let challenges = 0
+    server.intercept = (request, response) => {
+      if (request.url !== '/token') return false
+      response.writeHead(400, { 'Content-Type': 'application/json', 'DPoP-Nonce': `n${++challenges}` })
+      response.end('{"error":"use_dpop_nonce"}')
+      return true
+    }
+    expect((await failureOf(session.renew())).code).toBe('unreachable')
+    expect(challenges).toBe(2)
+    expect(session.state.status).toBe('signed-in')
+  })
+})
+
+describe('the key', () => {
+  test('is made once for all who ask at once, and of two contexts that make one, both use the first', async () => {
+    let stored: CryptoKeyPair | undefined
+    let saves = 0
+    const keys = {
+      load: async () => stored,
+      async save(pair: CryptoKeyPair) {
+        saves++
+        stored ??= pair
+      },
+    }
+    const [one, two] = [dpop({ keys }), dpop({ keys })]
+    const thumbprints = await Promise.all([one.thumbprint(), one.thumbprint(), two.thumbprint()])
+    expect(new Set(thumbprints).size).toBe(1)
+    expect(saves).toBe(2)
+    expect(stored?.privateKey.extractable).toBe(false)
+  })
+
+  test('a store that fails is asked again', async () => {
+    let isDown = true
+    const memory = dpop()
+    const keys = {
+      load: () => (isDown ? Promise.reject(new Error('locked')) : Promise.resolve(undefined)),
+      async save() {},
+    }
+    const attach = dpop({ keys })
+    await expect(attach.thumbprint()).rejects.toThrow('locked')
+    isDown = false
+    expect(await attach.thumbprint()).not.toBe(await memory.thumbprint())
+  })
+
+  test('comes from the crypto that was passed in', async () => {
+    const used: string[] = []
+    const { subtle } = globalThis.crypto
+    const own = new Proxy(subtle, {
+      get(target, name) {
+        used.push(String(name))
+        const value = Reflect.get(target, name)
+        return typeof value === 'function' ? value.bind(target) : value
+      },
+    })
+    await dpop({ crypto: own }).proof({ method: 'POST', url: 'https://login.example.com/token' })
+    expect(new Set(used)).toEqual(new Set(['generateKey', 'exportKey', 'digest', 'sign']))
+  })
+
+  test('its thumbprint stands in an authorization request that is not pushed', async () => {
+    let url = ''
+    const { session } = createApp(server, {
+      session: { attach: dpop() },
+      open: async given => {
+        url = given
+        throw new Error('seen')
+      },
+    })
+    await session.signIn().catch(() => {})
+    expect(url).toContain('request_uri')
+    const attach = dpop()
+    const { pushed_authorization_request_endpoint: _, ...metadata } = await discover(server.issuer)({
+      fetch,
+      signal: new AbortController().signal,
+    })
+    const grant = authorizationCode({
+      server: metadata,
+      clientId: 'app',
+      redirectUri,
+      open: given => {
+        url = given
+        return Promise.reject(new Error('seen'))
+      },
+    })
+    await createSession({ resources: server.issuer, grant, attach })
+      .signIn()
+      .catch(() => {})
+    expect(new URL(url).searchParams.get('dpop_jkt')).toBe(await attach.thumbprint())
+  })
+})
