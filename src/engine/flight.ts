@@ -35,6 +35,8 @@ export interface Flight {
 /** What the sessions on one storage object and key have in common within this realm. */
 export interface Home {
   flight: Flight | undefined
+  /** The storage operation under way: one at a time, so that no answer of an older one comes after that of a newer. */
+  storing: Promise<unknown> | undefined
   readonly members: Set<{ hear(record: StoredRecord): void }>
 }
 
@@ -48,7 +50,7 @@ const homes = new WeakMap<object, Map<string, Home>>()
 export function homeOf(storage: object, key: string): Home {
   const byKey = homes.get(storage) ?? new Map<string, Home>()
   homes.set(storage, byKey)
-  const home = byKey.get(key) ?? { flight: undefined, members: new Set() }
+  const home = byKey.get(key) ?? { flight: undefined, storing: undefined, members: new Set() }
   byKey.set(key, home)
   return home
 }

@@ -2,7 +2,14 @@ import { type Clock, remainingMs } from '../values/clock.ts'
 import { type Failure, toError } from '../values/errors.ts'
 import type { Emitter } from '../values/events.ts'
 import { chain, type MaybePromise } from '../values/maybe-promise.ts'
-import { isTombstone, type LiveRecord, randomId, type StoredRecord, type Tombstone } from '../values/record.ts'
+import {
+  isSamePair,
+  isTombstone,
+  type LiveRecord,
+  randomId,
+  type StoredRecord,
+  type Tombstone,
+} from '../values/record.ts'
 import { startTimer } from '../values/timers.ts'
 import type { TokenSet } from '../values/token-set.ts'
 import type { Contexts } from './contexts.ts'
@@ -51,8 +58,6 @@ export function createIdentity(options: IdentityOptions): Identity {
   let starting: MaybePromise<void>
   let retries = 0
   let stopRetry: (() => void) | undefined
-  // What a sign-out of this context stands for, so that it can be written again.
-  let endedId: string | undefined
 
   // A getter may be what started us: nobody is called back inside of it.
   const afterwards = (announcement: () => void) => void Promise.resolve().then(announcement)
@@ -149,7 +154,7 @@ export function createIdentity(options: IdentityOptions): Identity {
     const last = manager.held?.record
     manager.end('requested')
     const { epoch } = manager
-    endedId = last?.id
+    let endedId = last?.id
     let tokens = last?.tokens
     return chain(
       store.update(reading => {
@@ -193,28 +198,25 @@ export function createIdentity(options: IdentityOptions): Identity {
   }
 
   function reassert(): void {
-    const held = manager.held
-    if (!held && endedId === undefined) return
-    const id = held?.record.id ?? (endedId as string)
+    const id = manager.held?.record.id
     chain(
       store.update((reading): StoredRecord | undefined => {
-        const mine = manager.held
-        if ((mine?.record.id ?? endedId) !== id || reading.what === 'corrupt') return undefined
-        const meeting = reading.what === 'value' ? manager.meet(reading.record) : undefined
-        const isUndead = meeting === 'undead'
+        if (manager.held?.record.id !== id || reading.what === 'corrupt') return undefined
+        const stored = reading.what === 'value' ? reading.record : undefined
+        const meeting = stored && manager.meet(stored)
         const record = manager.held?.record
-        if (mine?.record.id !== record?.id) return undefined
-        if (!record) return isUndead ? tombstoneOf(id) : undefined
-        if (isUndead) return { ...record, generation: manager.seen + 1 }
+        if (record?.id !== id) return undefined
+        if (!record) return stored && meeting === 'undead' ? tombstoneOf(stored.id) : undefined
+        if (meeting === 'undead') return { ...record, generation: manager.seen + 1 }
         return meeting === 'stale' || manager.held?.unsaved ? record : undefined
       }),
       ({ what, record }) => {
         const { held } = manager
-        if (what === 'failed') retryLater()
+        if (what === 'failed' && (held || manager.isSignedOutOnPurpose)) retryLater()
         if (what !== 'written' || !record) return
         retries = 0
-        if (held?.record.id === id && !isTombstone(record)) manager.note({ record, life: held.life })
-        else manager.supersede(record)
+        if (isTombstone(record)) manager.supersede(record)
+        else if (held && isSamePair(held.record, record)) manager.note({ record, life: held.life })
         options.publish(record)
       },
     )

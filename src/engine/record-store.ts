@@ -2,6 +2,7 @@ import type { TokenStorage } from '../ports/token-storage.ts'
 import { chain, isThenable, type MaybePromise } from '../values/maybe-promise.ts'
 import { parseRecord, type StoredRecord } from '../values/record.ts'
 import { within } from '../values/timers.ts'
+import type { Home } from './flight.ts'
 
 /** A storage has four answers. Reading never throws and never hangs, whatever is stored. */
 export type Reading =
@@ -32,6 +33,7 @@ export interface RecordStore {
 }
 
 interface StoreOptions {
+  readonly home: Home
   readonly storage: TokenStorage
   readonly key: string
   readonly storageTimeoutMs: number
@@ -41,7 +43,13 @@ interface StoreOptions {
 
 const mostConflicts = 8
 
-export function createRecordStore({ storage, key, storageTimeoutMs: timeoutMs, isOwn }: StoreOptions): RecordStore {
+export function createRecordStore({
+  home,
+  storage,
+  key,
+  storageTimeoutMs: timeoutMs,
+  isOwn,
+}: StoreOptions): RecordStore {
   const interactive = storage.interactive === true
   let last: Reading | undefined
   let open: Promise<Reading> | undefined
@@ -49,6 +57,22 @@ export function createRecordStore({ storage, key, storageTimeoutMs: timeoutMs, i
 
   const unavailable = (cause: unknown): Reading => ({ what: 'unavailable', cause })
   const late = () => unavailable(new Error(`The storage did not answer within ${timeoutMs} ms.`))
+
+  /** One operation at a time; one that hangs is waited for no longer than its own bound. A synchronous storage never waits. */
+  function serial<T>(run: () => MaybePromise<T>): MaybePromise<T> {
+    const before = home.storing
+    const result = before ? within(before, timeoutMs, () => undefined).then(run) : run()
+    if (!isThenable(result)) return result
+    const settled = Promise.resolve(result).then(
+      () => undefined,
+      () => undefined,
+    )
+    home.storing = settled
+    void settled.then(() => {
+      if (home.storing === settled) home.storing = undefined
+    })
+    return result
+  }
 
   function read(): MaybePromise<Reading> {
     // A prompt that is open is joined, not repeated; what it brought serves for the life of the process.
@@ -115,7 +139,9 @@ export function createRecordStore({ storage, key, storageTimeoutMs: timeoutMs, i
     const expected = 'text' in base ? base.text : undefined
     // What can't be read can't be compared either; only a new sign-in gets this far.
     const canCompare = typeof storage.replaceItem === 'function' && (base.what !== 'corrupt' || expected !== undefined)
+    let isGivenUp = false
     const run = () => {
+      if (isGivenUp) return failed(undefined)
       try {
         const done = canCompare ? storage.replaceItem?.(key, expected, text) : storage.setItem(key, text)
         return isThenable(done) ? Promise.resolve(done).then(settle, failed) : settle(done)
@@ -138,9 +164,11 @@ export function createRecordStore({ storage, key, storageTimeoutMs: timeoutMs, i
       if (writing === mine) writing = undefined
     })
     writing = mine
-    return within(mine, timeoutMs, () => ({
-      cause: new Error(`The storage did not save within ${timeoutMs} ms.`),
-    })) as Promise<'written'>
+    return within(mine, timeoutMs, () => {
+      // One that has not begun yet never will: what it was decided on is old by then.
+      isGivenUp = true
+      return { cause: new Error(`The storage did not save within ${timeoutMs} ms.`) }
+    }) as Promise<'written'>
   }
 
   function remove(): MaybePromise<void> {
@@ -151,5 +179,9 @@ export function createRecordStore({ storage, key, storageTimeoutMs: timeoutMs, i
     return chain(isThenable(removed) ? within(removed, timeoutMs, late) : removed, () => undefined)
   }
 
-  return { read, update, remove }
+  return {
+    read: () => (interactive ? read() : serial(read)),
+    update: decide => (interactive ? update(decide) : serial(() => update(decide))),
+    remove: () => serial(remove),
+  }
 }

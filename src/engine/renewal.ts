@@ -3,7 +3,7 @@ import type { Grip } from '../ports/lock.ts'
 import type { Clock } from '../values/clock.ts'
 import { type Failure, toError } from '../values/errors.ts'
 import type { Emitter } from '../values/events.ts'
-import type { LiveRecord } from '../values/record.ts'
+import { isSamePair, type LiveRecord } from '../values/record.ts'
 import { sleep, within } from '../values/timers.ts'
 import { readTokenResponse, type TokenResponse, type TokenSet } from '../values/token-set.ts'
 import type { Contexts } from './contexts.ts'
@@ -202,7 +202,12 @@ export function createRenewal(options: RenewalOptions): Renewal {
     })
     if (flight.ended.aborted) return signedOutFailure()
     if (!('record' in verdict)) return verdict
-    const held = manager.held ?? verdict
+    const { held } = manager
+    if (!held || !isSamePair(held.record, verdict.record)) {
+      // A successor was handed over while the attempt was being written, and lies under it now.
+      options.reassert()
+      return prepare(flight, subject, grip, announce)
+    }
     if (what === 'written' && record) {
       const spent: Held = { record, life: held.life }
       manager.note(spent)
@@ -255,7 +260,10 @@ export function createRenewal(options: RenewalOptions): Renewal {
     if (flight.ended.aborted) return undefined
     const abort = new AbortController()
     const call = callGrant(flight, subject, base, abort.signal)
-    const over = new Promise<undefined>(resolve => flight.ended.addEventListener('abort', () => resolve(undefined)))
+    // A sign-in that ended is over for all who share the storage; clones of a tab have it still, so the lock is kept for the call.
+    const over = new Promise<undefined>(resolve => {
+      if (scope !== 'tab') flight.ended.addEventListener('abort', () => resolve(undefined))
+    })
     const wait = () => within(Promise.race([call, over]), options.timeoutMs, () => 'late' as const)
     let answer = await wait()
     if (answer === 'late') {
@@ -284,8 +292,9 @@ export function createRenewal(options: RenewalOptions): Renewal {
     }
     const name = options.lockName(flight.id)
     const patience = new AbortController()
-    if (name) await takeTurn(name, { timeoutMs: options.lockTimeoutMs, leave: patience.signal }, run)
-    else await run()
+    const turn = name && (await takeTurn(name, { timeoutMs: options.lockTimeoutMs, leave: patience.signal }, run))
+    // The pair exists and nobody else has it: without the lock the generation alone must judge.
+    if (turn !== 'done') await run()
     for (const announcement of announcements) announcement()
   }
 
@@ -298,6 +307,8 @@ export function createRenewal(options: RenewalOptions): Renewal {
   ): Promise<Outcome> {
     if (answer.what === 'renewed') return commit(flight, subject, base, answer, announce)
     if (flight.ended.aborted) return signedOutFailure()
+    // Somebody's successor came meanwhile: the failure was about a token that is spent.
+    if (!currentOf(flight, base)) return adopted
     if (answer.what === 'refused') return refuse(flight, base, answer.cause, announce)
     if (subject.target && answer.isTargetRefused) return targetRefused
     const failure = backOff(answer.failure, answer.isClientError, announce)
@@ -312,7 +323,7 @@ export function createRenewal(options: RenewalOptions): Renewal {
       const isQuick = answer.what === 'unreachable' && !answer.isClientError && !answer.failure.retryAtMs
       if (!isQuick || pauseMs === undefined) return answer
       await sleep(jitter(pauseMs) + pauseMs / 4)
-      if (signal.aborted || flight.ended.aborted) return answer
+      if (signal.aborted || !currentOf(flight, base)) return answer
     }
     throw new Error('unreachable code')
   }
@@ -378,18 +389,18 @@ export function createRenewal(options: RenewalOptions): Renewal {
     make: (record: LiveRecord) => LiveRecord,
     announce: Announce,
   ): Promise<{ update: Update<LiveRecord>; isCurrent: boolean }> {
-    const current = () => {
-      const record = manager.held?.record
-      return !flight.ended.aborted && record?.id === flight.id && record.generation <= base.record.generation
-        ? record
-        : undefined
-    }
     const update = await store.update(reading => {
-      if (current() && reading.what === 'value') manager.meet(reading.record, announce)
-      const record = current()
+      if (currentOf(flight, base) && reading.what === 'value') manager.meet(reading.record, announce)
+      const record = currentOf(flight, base)
       return record && reading.what !== 'corrupt' ? make(record) : undefined
     })
-    return { update, isCurrent: !!current() }
+    return { update, isCurrent: !!currentOf(flight, base) }
+  }
+
+  /** The record that is renewed, as it stands now; nothing once its sign-in ended or somebody rotated its tokens. */
+  function currentOf(flight: Flight, base: Held): LiveRecord | undefined {
+    const record = manager.held?.record
+    return !flight.ended.aborted && record && isSamePair(record, base.record) ? record : undefined
   }
 
   /** A definitive "no", unless somebody holds a newer token: then the "no" was about one that is spent. */
@@ -399,7 +410,7 @@ export function createRenewal(options: RenewalOptions): Renewal {
       if (flight.ended.aborted) return signedOutFailure()
       if (reading.what === 'value') manager.meet(reading.record, announce)
       if (manager.held?.record.id !== flight.id) return signedOutFailure()
-      if (manager.held.record.generation > base.record.generation) return adopted
+      if (!currentOf(flight, base)) return adopted
       if (isLast || scope === 'context') break
       await contexts.ask()
       await sleep(adoptionWaitMs)

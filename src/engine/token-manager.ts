@@ -2,7 +2,7 @@ import { ageMs, type Clock, createLifetime, type Lifetime, remainingMs } from '.
 import { type Failure, type SessionError, toError } from '../values/errors.ts'
 import { callSafely, type Emitter } from '../values/events.ts'
 import { type Claims, readClaims } from '../values/jwt.ts'
-import { isTombstone, type LiveRecord, type StoredRecord } from '../values/record.ts'
+import { isSamePair, isTombstone, type LiveRecord, type StoredRecord } from '../values/record.ts'
 import type { TokenSet } from '../values/token-set.ts'
 import type { Home } from './flight.ts'
 
@@ -127,6 +127,8 @@ export function createTokenManager({ home, clock, aheadMs, emitter, canRenew }: 
   let epoch = 0
   let seen = 0
   let isSignedOutOnPurpose = false
+  // Signed out before the first read: the sign-in that is stored is not known yet, and over all the same.
+  let isBlind = false
   // What was held when the session ended here: it must not come back from a storage that still has it.
   let past: LiveRecord | undefined
   const ended = new Map<string, 'signed-out' | 'replaced'>()
@@ -149,6 +151,8 @@ export function createTokenManager({ home, clock, aheadMs, emitter, canRenew }: 
 
   function take(next: Held): void {
     held = next
+    isBlind = false
+    ended.delete(next.record.id)
     status = 'signed-in'
     isSignedOutOnPurpose = false
     seen = Math.max(seen, next.record.generation)
@@ -176,6 +180,7 @@ export function createTokenManager({ home, clock, aheadMs, emitter, canRenew }: 
 
   function end(why: SignedOutReason, announce: Announce = atOnce): void {
     const was = status
+    if (was === 'starting' && why === 'requested') isBlind = true
     leave(why, announce)
     if (why === 'requested' || why === 'elsewhere') isSignedOutOnPurpose = true
     status = 'signed-out'
@@ -198,11 +203,18 @@ export function createTokenManager({ home, clock, aheadMs, emitter, canRenew }: 
       isSignedOutOnPurpose = true
       return 'ended'
     }
-    if (ended.has(record.id)) return 'undead'
+    // A sign-out while nothing was known yet meant whatever is met first.
+    if (isBlind) {
+      isBlind = false
+      ended.set(record.id, 'signed-out')
+    }
+    const fate = ended.get(record.id)
+    // A signed-out id is absorbing. One that was replaced is outranked, unless somebody who knew better wrote it again.
+    if (fate === 'signed-out' || (fate && record.generation <= (held?.record.generation ?? 0))) return 'undead'
     if (held) {
       const mine = held.record
       if (record.generation < mine.generation) return 'stale'
-      if (record.generation === mine.generation && record.id === mine.id && isSameTokens(record, mine)) {
+      if (record.generation === mine.generation && isSamePair(record, mine)) {
         held = { record, life: held.life }
         return 'known'
       }
@@ -248,6 +260,7 @@ export function createTokenManager({ home, clock, aheadMs, emitter, canRenew }: 
     ageMs: () => (held ? ageMs(held.life, clock) : 0),
     meet,
     supersede(record, isSignOut) {
+      if (isSignOut) isBlind = false
       seen = Math.max(seen, record.generation)
       if (record.id !== held?.record.id && !ended.has(record.id)) {
         ended.set(record.id, isSignOut || isTombstone(record) ? 'signed-out' : 'replaced')
@@ -287,6 +300,3 @@ export function createTokenManager({ home, clock, aheadMs, emitter, canRenew }: 
     return reason ? { status: 'signed-out', reason } : { status: 'signed-out' }
   }
 }
-
-const isSameTokens = (a: LiveRecord, b: LiveRecord) =>
-  a.tokens.accessToken === b.tokens.accessToken && a.tokens.refreshToken === b.tokens.refreshToken

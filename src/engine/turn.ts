@@ -31,7 +31,8 @@ export function createTurns(lock: Lock, fallback: Lock, onHopeless: () => void):
 
   const take: TakeTurn = (name, options, body) =>
     new Promise(resolve => {
-      let state: 'waiting' | 'running' | 'over' = 'waiting'
+      let state: 'waiting' | 'running' | 'ran' | 'over' = 'waiting'
+      let isReleased = false
       const waiting = new AbortController()
       const stopTimer = startTimer(() => giveUp('timeout'), options.timeoutMs)
       const leave = () => giveUp('left')
@@ -57,11 +58,15 @@ export function createTurns(lock: Lock, fallback: Lock, onHopeless: () => void):
         stopTimer()
         options.leave.removeEventListener('abort', leave)
         await body(typeof grip === 'object' && grip ? grip : undefined)
+        state = 'ran'
         // The lock is free once its request settles; one that forgets to is not waited for.
-        startTimer(() => end('done'), longestReleaseMs)
+        if (isReleased) end('done')
+        else startTimer(() => end('done'), longestReleaseMs)
       }
       const refusedOrOver = (error?: unknown) => {
-        if (state === 'running') return end('done')
+        isReleased = true
+        if (state === 'ran') return end('done')
+        // Still 'running': the lock was stolen, and its body goes on to its end.
         if (state !== 'waiting') return
         const none = error === undefined || hopeless.includes((error as Error | null)?.name ?? '')
         if (!none || current === fallback) return giveUp('timeout')

@@ -38,6 +38,10 @@ export type StoredRecord = LiveRecord | Tombstone
 
 export const isTombstone = (record: StoredRecord): record is Tombstone => 'signedOut' in record
 
+/** Whether nothing was rotated between them: the same sign-in with the same tokens. */
+export const isSamePair = (a: LiveRecord, b: LiveRecord): boolean =>
+  a.id === b.id && a.tokens.accessToken === b.tokens.accessToken && a.tokens.refreshToken === b.tokens.refreshToken
+
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
 // Far from where counting on would lose precision.
 const isGeneration = (value: unknown) =>
