@@ -11,11 +11,12 @@ export function answerOf(url: string | undefined): (URLSearchParams & { state: s
   return Object.assign(parameters, { state })
 }
 
-/** Takes the answer out of the address bar and the history: the app's own parameters and the hash stay as they are written. */
-export function cleanAddress(url: string): void {
+/** Takes the answer out of the address bar and the history: the app's own parameters and the hash stay as they are written. Gives the clean address. */
+export function cleanAddress(url: string): string | undefined {
   const { location, history } = globalThis
-  if (location?.href !== url || typeof history?.replaceState !== 'function') return
+  if (location?.href !== url || typeof history?.replaceState !== 'function') return undefined
   history.replaceState(history.state, '', cleaned(url))
+  return location.href
 }
 
 function cleaned(url: string): string {

@@ -62,6 +62,17 @@ type SignInInput = AuthorizationCodeSignIn | void
 
 type Parameters = [string, string][]
 
+/** An answer that is being exchanged in this document: two calls for one (React's StrictMode) are one exchange. */
+interface Completion {
+  readonly owner: string
+  readonly state: string
+  /** What the address bar shows since: the second call may see that only. */
+  readonly address: string | undefined
+  readonly response: Promise<SignInResponse>
+}
+
+const completions = new Set<Completion>()
+
 /**
  * The authorization code grant (RFC 6749 §4.1) with PKCE S256 (RFC 7636), `state` and `iss` (RFC 9207) always, `nonce` with openid, and pushed
  * authorization requests (RFC 9126) where the server offers them. A code is sent at most once.
@@ -80,9 +91,6 @@ export function authorizationCode(options: AuthorizationCodeOptions): Grant<Sign
   const client = createOAuthClient(options)
   const opener = openerOf(options.open ?? redirect())
   const issuer = options.issuer ?? (typeof options.server === 'object' ? options.server.issuer : '')
-  // Exchanges in flight by state: two calls for one answer (StrictMode) are one exchange.
-  const exchanges = new Map<string, Promise<SignInResponse>>()
-
   const redirectUriOf = () => options.redirectUri && absolute(options.redirectUri)
   const ownerOf = () => JSON.stringify([issuer, options.clientId, options.redirectUri])
 
@@ -209,12 +217,19 @@ export function authorizationCode(options: AuthorizationCodeOptions): Grant<Sign
     }
   }
 
+  function completionOf(url: string): Completion | undefined {
+    const state = answerOf(url)?.state
+    const owner = ownerOf()
+    return [...completions].find(open => open.owner === owner && (state ? open.state === state : open.address === url))
+  }
+
+  /** Synchronous up to the exchange: the address is clean and the sign-in taken out before anybody else can look. */
   function complete(url: string, context: GrantContext): Promise<SignInResponse | undefined> {
+    const shared = completionOf(url)
+    if (shared) return shared.response
     const answer = answerOf(url)
     if (!answer) return Promise.resolve(undefined)
     const { state } = answer
-    const shared = exchanges.get(state)
-    if (shared) return shared
     if (isHandedOver(state)) {
       cleanAddress(url)
       handOver(state, url)
@@ -228,14 +243,19 @@ export function authorizationCode(options: AuthorizationCodeOptions): Grant<Sign
       cleanAddress(url)
       throw signInFailure('state', 'No sign-in of this tab waits for this answer. Sign in again.')
     }
-    cleanAddress(url)
-    const exchange = finish(pending, url, context).finally(() => exchanges.delete(state))
-    exchanges.set(state, exchange)
-    return exchange
+    const address = cleanAddress(url)
+    const response = finish(pending, url, context).finally(() => completions.delete(completion))
+    const completion: Completion = { owner: pending.owner, state, address, response }
+    completions.add(completion)
+    return response
   }
+
+  // What is no answer takes no other sign-in's place.
+  const answering = { isAnswer: (url: string) => answerOf(url) !== undefined || completionOf(url) !== undefined }
 
   return {
     name: 'authorization_code',
+    ...answering,
     signIn,
     complete: async (url, context) => complete(url, context),
     renew: (tokens, context) => client.refresh(tokens, context),
