@@ -1,5 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { registerHooks } from 'node:module'
+import { QueryClient } from '@tanstack/query-core'
 import { createSession, isSessionError, refreshTokenGrant } from '../../src/index.ts'
 import { besideTests } from './beside.ts'
 import type { Driven, Fetching } from './recipe.ts'
@@ -161,6 +162,18 @@ function shown(file: string): string {
   return `\`\`\`ts\n${[...imports, ...generated, ''].join('\n')}${imports.length ? '\n' : ''}${dedented}\n\`\`\``
 }
 
+/** A TanStack Query that retries whatever it was: three times, and none of them costs a token call. */
+const stubborn: Drive = (session, origin) => ({
+  get: () =>
+    new QueryClient().fetchQuery({
+      queryKey: ['items'],
+      queryFn: async () => (await session.fetch(`${origin}/items`)).json(),
+      retry: 3,
+      retryDelay: 0,
+    }),
+  post: () => Promise.resolve(undefined),
+})
+
 let failed = 0
 const rows: string[][] = []
 for (const [file, name] of clients) {
@@ -170,20 +183,27 @@ for (const [file, name] of clients) {
     await live(drive, 3_700_000)
     const { surfaces, retries } = await dead(drive)
     rows.push([name, upload, surfaces, String(retries)])
-    console.log(`${name.padEnd(16)} passed  ${upload.padEnd(10)}  ${surfaces}; ${retries} retries`)
+    console.log(`${name.padEnd(18)} passed  ${upload.padEnd(10)}  ${surfaces}; ${retries} retries`)
   } catch (error) {
     failed++
-    console.log(`${name.padEnd(16)} FAILED  ${error instanceof Error ? error.stack : JSON.stringify(error)}`)
+    console.log(`${name.padEnd(18)} FAILED  ${error instanceof Error ? error.stack : JSON.stringify(error)}`)
   }
 }
 
-for (const [name, test] of besideTests) {
+const withRetries: [string, () => Promise<void>] = [
+  'TanStack, stubborn',
+  async () => {
+    const { retries } = await dead(stubborn) // which checks that there is one token call
+    check(retries === 3, `${retries} retries`)
+  },
+]
+for (const [name, test] of [withRetries, ...besideTests]) {
   try {
     await test()
-    console.log(`${name.padEnd(16)} passed  reconnects over two rotations`)
+    console.log(`${name.padEnd(18)} passed`)
   } catch (error) {
     failed++
-    console.log(`${name.padEnd(16)} FAILED  ${error instanceof Error ? error.stack : error}`)
+    console.log(`${name.padEnd(18)} FAILED  ${error instanceof Error ? error.stack : error}`)
   }
 }
 
