@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { parseArgs } from 'node:util'
 import pc from 'picocolors'
 import { runClient, type Tone } from './client.ts'
+import { createOAuthDemo } from './oauth/app.ts'
 import { createPageServer } from './page-server.ts'
 import { createServer } from './server/server.ts'
 
@@ -42,9 +43,12 @@ const isGood = failed === 0 && tally.wrong.length === 0
 const summary = `demo: requests=${requests} ok=${ok} failed=${failed} renewals=${renewals} rotations=${rotations} resends=${resends} duration_ms=${durationMs}`
 
 if (!values.once) {
+  const oauth = await createOAuthDemo({ port: 5174 })
   console.log(summary)
   console.log(`\nThe same in a browser: ${pc.bold(page.origin)}   (API docs: ${server.origin}/docs)   Ctrl-C ends.`)
+  console.log(`Sign in with OAuth, DPoP and a consent page: ${pc.bold(oauth.origin)}`)
   await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')])
+  await oauth.close()
 }
 await page.close()
 await server.close()
