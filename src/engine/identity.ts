@@ -170,13 +170,19 @@ export function createIdentity(options: IdentityOptions): Identity {
       }),
       (update): MaybePromise<TokenSet | undefined> => {
         if (manager.epoch !== epoch) return tokens
+        if (update.what !== 'failed') manager.sawAll()
         const tombstone = update.record ?? (last && tombstoneOf(last.id))
         if (tombstone) {
           manager.supersede(tombstone)
           written(update, tombstone)
         }
         // What can't be marked is removed: a reload must not bring the session back.
-        return update.what === 'failed' ? chain(store.remove(), () => tokens) : tokens
+        return update.what === 'failed'
+          ? chain(store.remove(), isGone => {
+              if (isGone) manager.sawAll()
+              return tokens
+            })
+          : tokens
       },
     )
   }

@@ -29,7 +29,8 @@ export interface RecordStore {
    * With a synchronous storage no other code runs in between; where the storage can compare and set, nobody else's does either.
    */
   update<R extends StoredRecord>(decide: (reading: Reading) => R | undefined): MaybePromise<Update<R>>
-  remove(): MaybePromise<void>
+  /** Whether the item is gone. */
+  remove(): MaybePromise<boolean>
 }
 
 interface StoreOptions {
@@ -171,12 +172,12 @@ export function createRecordStore({
     }) as Promise<'written'>
   }
 
-  function remove(): MaybePromise<void> {
+  function remove(): MaybePromise<boolean> {
     const removed = attempt(
       () => storage.removeItem(key) as PromiseLike<unknown>,
       () => ({ what: 'empty' }),
     )
-    return chain(isThenable(removed) ? within(removed, timeoutMs, late) : removed, () => undefined)
+    return chain(isThenable(removed) ? within(removed, timeoutMs, late) : removed, ({ what }) => what === 'empty')
   }
 
   return {

@@ -260,11 +260,8 @@ export function createRenewal(options: RenewalOptions): Renewal {
     if (flight.ended.aborted) return undefined
     const abort = new AbortController()
     const call = callGrant(flight, subject, base, abort.signal)
-    // A sign-in that ended is over for all who share the storage; clones of a tab have it still, so the lock is kept for the call.
-    const over = new Promise<undefined>(resolve => {
-      if (scope !== 'tab') flight.ended.addEventListener('abort', () => resolve(undefined))
-    })
-    const wait = () => within(Promise.race([call, over]), options.timeoutMs, () => 'late' as const)
+    // Also where the sign-in ends meanwhile: others may hold it still, so the lock is kept for the call.
+    const wait = () => within(call, options.timeoutMs, () => 'late' as const)
     let answer = await wait()
     if (answer === 'late') {
       abort.abort()
@@ -278,7 +275,7 @@ export function createRenewal(options: RenewalOptions): Renewal {
       }
     }
     if (typeof answer === 'object') return conclude(flight, subject, base, answer, announce)
-    // Dead or over. Should it answer after all, it is judged by what is stored then.
+    // Dead. Should it answer after all, it is judged by what is stored then.
     void call.then(late => judgeLate(flight, subject, base, late))
     return undefined
   }

@@ -88,6 +88,8 @@ export interface TokenManager {
   ageMs(): number
   /** Order: a record from the storage or another context is compared with what is held, and adopted if it is newer. */
   meet(record: StoredRecord, announce?: Announce): Meeting
+  /** A sign-out has read the storage: what comes from now on is new. */
+  sawAll(): void
   /** A record that a sign-in or sign-out of this context takes the place of: its generation counts, its sign-in is over. */
   supersede(record: StoredRecord, isSignOut?: boolean): void
   /** A sign-in of this context takes the place of whatever was there. */
@@ -152,7 +154,6 @@ export function createTokenManager({ home, clock, aheadMs, emitter, canRenew }: 
   function take(next: Held): void {
     held = next
     isBlind = false
-    ended.delete(next.record.id)
     status = 'signed-in'
     isSignedOutOnPurpose = false
     seen = Math.max(seen, next.record.generation)
@@ -164,13 +165,18 @@ export function createTokenManager({ home, clock, aheadMs, emitter, canRenew }: 
     if (!held) return
     const { id } = held.record
     past = held.record
-    if (why === 'replaced') ended.set(id, 'replaced')
     if (why === 'requested' || why === 'elsewhere') ended.set(id, 'signed-out')
     held = undefined
     if (home.flight?.id === id) home.flight.end(signedOutFailure(why), announce !== atOnce)
   }
 
-  function begin(next: Held, announce: Announce = atOnce): void {
+  /** Only who signs in here ends what was there for good; who follows others goes where the higher generation is. */
+  function begin(next: Held): void {
+    if (held) ended.set(held.record.id, 'replaced')
+    follow(next, atOnce)
+  }
+
+  function follow(next: Held, announce: Announce): void {
     const replaces = !!held
     leave('replaced', announce)
     take(next)
@@ -208,9 +214,7 @@ export function createTokenManager({ home, clock, aheadMs, emitter, canRenew }: 
       isBlind = false
       ended.set(record.id, 'signed-out')
     }
-    const fate = ended.get(record.id)
-    // A signed-out id is absorbing. One that was replaced is outranked, unless somebody who knew better wrote it again.
-    if (fate === 'signed-out' || (fate && record.generation <= (held?.record.generation ?? 0))) return 'undead'
+    if (ended.has(record.id)) return 'undead'
     if (held) {
       const mine = held.record
       if (record.generation < mine.generation) return 'stale'
@@ -223,7 +227,7 @@ export function createTokenManager({ home, clock, aheadMs, emitter, canRenew }: 
     }
     const next: Held = { record, life: lifetimeOf(record) }
     if (held?.record.id === record.id) renewed(next, announce, 'adopted')
-    else begin(next, announce)
+    else follow(next, announce)
     return 'adopted'
   }
 
@@ -259,8 +263,10 @@ export function createTokenManager({ home, clock, aheadMs, emitter, canRenew }: 
     remainingMs: () => (held ? remainingMs(held.life, clock) : 0),
     ageMs: () => (held ? ageMs(held.life, clock) : 0),
     meet,
+    sawAll() {
+      isBlind = false
+    },
     supersede(record, isSignOut) {
-      if (isSignOut) isBlind = false
       seen = Math.max(seen, record.generation)
       if (record.id !== held?.record.id && !ended.has(record.id)) {
         ended.set(record.id, isSignOut || isTombstone(record) ? 'signed-out' : 'replaced')
