@@ -62,8 +62,9 @@ export function createAccess(options: AccessOptions): Access {
     // A call belongs to the sign-in it began under; one that began before the first read belongs to what that finds.
     const { epoch, status } = manager
     const begun = manager.held?.record.id
-    await abortable(settle(), signal)
-    if (manager.status === 'starting' && signInHeadless && !startFailure()) await abortable(signInHeadless(), signal)
+    await abortable(Promise.race([settle(), manager.whenOver(epoch)]), signal)
+    if (epoch === manager.epoch && manager.status === 'starting' && signInHeadless && !startFailure())
+      await abortable(signInHeadless(), signal)
     if (manager.status === 'starting') throw startError()
     const isReplaced =
       begun === undefined ? status === 'starting' && manager.epoch !== epoch : manager.held?.record.id !== begun

@@ -44,11 +44,16 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
   const { fetch: raw, isResource, attach, access, manager, emitter } = options
   let isRedirectIgnored = false
 
-  return function sessionFetch(input: string | URL | Request, init?: RequestInit): Promise<Response> {
-    const url = typeof input === 'string' ? input : ((input as URL).href ?? (input as Request).url)
+  return function sessionFetch(
+    input: string | URL | Request,
+    init: RequestInit | undefined = undefined, // so that the length is 1, as fetch's
+  ): Promise<Response> {
     let request: Outgoing | undefined
     try {
-      if (typeof url === 'string' && isResource(url)) request = takeOver(input, init)
+      const isRequest = typeof input === 'object' && input !== null && 'headers' in input
+      // Read once: what is looked at is what is sent.
+      const url = typeof input === 'string' ? input : isRequest ? input.url : `${input as URL}`
+      if (isResource(url)) request = takeOver(isRequest ? input : url, init)
     } catch (error) {
       // What the platform can't parse is the platform's to refuse; what Latchkey refuses says why.
       return isSessionError(error) ? Promise.reject(error) : raw(input, init)
@@ -76,8 +81,8 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
       held = await access.get(request)
     } catch (error) {
       const isOut = isSessionError(error) && error.code === 'signed_out'
-      if (isOut && options.whenSignedOut === 'send-anonymously') return dispatch(raw, request, undefined)
       release(request)
+      if (isOut && options.whenSignedOut === 'send-anonymously') return dispatch(raw, request, undefined)
       throw error
     }
     request.isExpired = manager.remainingMs() <= 0
@@ -98,19 +103,28 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
     for (const name in headers) {
       if (name === 'Authorization') continue
       // The caller's own credential wins, and its 401 is the caller's.
-      if (hasHeader(request.headers, name)) return dispatch(raw, request, undefined)
+      if (hasHeader(request.headers, name)) {
+        release(request)
+        return dispatch(raw, request, undefined)
+      }
       isGuarded ||= name.toLowerCase() !== 'authorization' && options.redirects !== 'platform'
     }
     const sent = isGuarded ? sendGuarded(request, held, headers) : dispatch(raw, request, headers)
     const reported = emitter.has('request') ? report(request, sent) : sent
-    return reported.then(response => {
-      // The common case: nothing to decide.
-      if (response.status < 400 && !options.isAuthFailure && !attach.retry) {
-        if (request.spare) release(request)
-        return response
-      }
-      return decide(request, held, response)
-    })
+    return reported.then(
+      response => {
+        // The common case: nothing to decide.
+        if (response.status < 400 && !options.isAuthFailure && !attach.retry) {
+          if (request.spare) release(request)
+          return response
+        }
+        return decide(request, held, response)
+      },
+      error => {
+        release(request)
+        throw error
+      },
+    )
   }
 
   /** A credential that is not `Authorization`: platforms would carry it wherever a redirect leads. */
@@ -129,6 +143,11 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
 
   /** What to do about an answer; each reason to send again counts once per request. */
   async function decide(request: Outgoing, held: Held, response: Response): Promise<Response> {
+    // A redirect led out of the resources: the answer is somebody else's, and says nothing about the token.
+    if (response.url && response.url !== request.url && !isResource(response.url)) {
+      release(request)
+      return response
+    }
     if (!request.isRetried && !request.isOneShot && (await attach.retry?.(response, describe(request)))) {
       request.isRetried = true
       discard(response)
@@ -176,7 +195,7 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
       // A stream can't be sent again: the answer is the answer, and the next call has a new token.
       const outcome = access.replace(current, request.signal)
       if (request.isOneShot) {
-        outcome.catch(() => undefined)
+        await outcome.catch(() => undefined)
         return response
       }
       const result = await outcome

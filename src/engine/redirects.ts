@@ -11,6 +11,7 @@ interface RedirectOptions {
 
 // As platforms do (Fetch standard, HTTP-redirect fetch).
 const mostHops = 20
+const redirectStatuses = [301, 302, 303, 307, 308]
 
 /**
  * Follows redirects for a credential that platforms would carry anywhere: they drop `Authorization` across origins, and nothing else.
@@ -25,10 +26,12 @@ export async function followRedirects(
     const response = await send(request)
     if (response.redirected) onIgnored()
     const { status, type } = response
-    const location = status >= 300 && status < 400 ? response.headers.get('location') : undefined
+    const location = redirectStatuses.includes(status) ? response.headers.get('location') : undefined
     if (type !== 'opaqueredirect' && !location) return response
-    const canFollow = location && hops < mostHops && !request.isOneShot
-    const next = canFollow ? redirected(request, new URL(location, request.url).href, status) : undefined
+    const target = location ? new URL(location, request.url) : undefined
+    // Never to data:, blob: or file:, which a fetch would read.
+    const canFollow = target && /^https?:$/.test(target.protocol) && hops < mostHops && !request.isOneShot
+    const next = canFollow ? redirected(request, target.href, status) : undefined
     discard(response)
     if (!next) throw refusal(request, hops)
     request = next

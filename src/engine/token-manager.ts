@@ -103,6 +103,8 @@ export interface TokenManager {
   start(found: LiveRecord | { reason?: SignedOutReason } | { error: SessionError }, announce: Announce): void
   lifetimeOf(record: LiveRecord, bornMonotonicMs?: number): Lifetime
   subscribe(listener: () => void): () => void
+  /** Resolves once the sign-in of this epoch is over; whoever waits for something else of it need not any more. */
+  whenOver(epoch: number): Promise<void>
 }
 
 interface ManagerOptions {
@@ -134,6 +136,7 @@ export function createTokenManager({ home, clock, aheadMs, emitter, canRenew }: 
   // What was held when the session ended here: it must not come back from a storage that still has it.
   let past: LiveRecord | undefined
   const ended = new Map<string, 'signed-out' | 'replaced'>()
+  let over: ReturnType<typeof createOver> | undefined
   const subscribers = new Set<{ listener: () => void }>()
 
   function changed(announce: Announce, tell?: () => void): void {
@@ -162,6 +165,8 @@ export function createTokenManager({ home, clock, aheadMs, emitter, canRenew }: 
   /** The sign-in is over: whoever waits for its renewal learns it now. */
   function leave(why: SignedOutReason, announce: Announce): void {
     epoch++
+    over?.resolve()
+    over = undefined
     if (!held) return
     const { id } = held.record
     past = held.record
@@ -188,7 +193,11 @@ export function createTokenManager({ home, clock, aheadMs, emitter, canRenew }: 
     const was = status
     if (was === 'starting' && why === 'requested') isBlind = true
     leave(why, announce)
-    if (why === 'requested' || why === 'elsewhere') isSignedOutOnPurpose = true
+    if (why === 'requested' || why === 'elsewhere') {
+      isSignedOutOnPurpose = true
+      // Also a sign-in of its own accord that is under way.
+      if (was !== 'signed-in') home.flight?.end(signedOutFailure(why), false)
+    }
     status = 'signed-out'
     reason = why
     changed(announce, was === 'signed-out' ? undefined : () => emitter.emit('signed-out', { reason: why }))
@@ -289,6 +298,10 @@ export function createTokenManager({ home, clock, aheadMs, emitter, canRenew }: 
       changed(announce)
     },
     lifetimeOf,
+    whenOver(of) {
+      over ??= createOver()
+      return of === epoch ? over.promise : Promise.resolve()
+    },
     subscribe(listener) {
       const entry = { listener }
       subscribers.add(entry)
@@ -305,4 +318,13 @@ export function createTokenManager({ home, clock, aheadMs, emitter, canRenew }: 
     if (status === 'starting') return startError ? { status, error: startError } : { status }
     return reason ? { status: 'signed-out', reason } : { status: 'signed-out' }
   }
+}
+
+/** Made when somebody waits, shared by all who do. */
+function createOver(): { promise: Promise<void>; resolve(): void } {
+  let resolve!: () => void
+  const promise = new Promise<void>(settle => {
+    resolve = settle
+  })
+  return { promise, resolve }
 }

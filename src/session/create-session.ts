@@ -156,7 +156,8 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
   /** What a session and its views do alike, each with a token of its own. */
   function callsOf(part: () => { access: Access; fetch: typeof fetch }, matcher: ResourceMatcher): SessionCalls {
     return {
-      fetch: ((input: string | URL | Request, init?: RequestInit) => part().fetch(input, init)) as typeof fetch,
+      fetch: ((input: string | URL | Request, init: RequestInit | undefined = undefined) =>
+        part().fetch(input, init)) as typeof fetch,
       async getAccessToken(request = {}) {
         const held = await part().access.get(request)
         return held.record.tokens.accessToken

@@ -67,7 +67,7 @@ function takeUrl(url: string, given: RequestInit | undefined): Outgoing | undefi
   if (isOneShot && init && !('duplex' in init)) init = { ...init, duplex: 'half' } as RequestInit
   return {
     url,
-    method: init?.method ?? 'GET',
+    method: normalizeMethod(init?.method ?? 'GET'),
     signal: init?.signal,
     isOneShot,
     redirect: init?.redirect,
@@ -82,7 +82,8 @@ function takeUrl(url: string, given: RequestInit | undefined): Outgoing | undefi
 function takeRequest(input: Request, given: RequestInit | undefined): Outgoing | undefined {
   const init = given && { ...readInit(given) }
   const headers = init?.headers === undefined ? input.headers : copyHeaders(init.headers)
-  const signal = init?.signal ?? input.signal
+  // `null` takes the signal of the Request away.
+  const signal = init?.signal === undefined ? input.signal : init.signal
   const mode = init?.mode ?? input.mode
   if (mode === 'no-cors' || signal?.aborted || hasHeader(headers, 'authorization')) return undefined
   if (init && isStream(init.body) && !('duplex' in init)) (init as { duplex?: string }).duplex = 'half'
@@ -106,6 +107,10 @@ function takeRequest(input: Request, given: RequestInit | undefined): Outgoing |
 /** The caller's own kind of Request: an injected fetch may not know the global one. */
 const kindOf = (request: Request): typeof Request =>
   request.constructor.name === 'Request' ? (request.constructor as typeof Request) : Request
+
+/** As it goes out (Fetch standard, normalize a method). */
+const normalizeMethod = (method: string) =>
+  /^(DELETE|GET|HEAD|OPTIONS|POST|PUT)$/i.test(method) ? method.toUpperCase() : method
 
 /** Where Requests show no body (React Native), any method but GET and HEAD may have one. */
 function hasBody(request: Request): boolean {
@@ -157,7 +162,9 @@ export function release(outgoing: Outgoing): void {
 export function redirected(outgoing: Outgoing, url: string, status: number): Outgoing | undefined {
   const { method, init, headers, request, spare } = outgoing
   const becomesGet = status === 303 ? !/^(GET|HEAD)$/i.test(method) : status < 303 && /^POST$/i.test(method)
-  const kept = becomesGet ? withoutContentHeaders(headers) : headers
+  const own = becomesGet ? without(headers, contentHeaders) : headers
+  const isSameOrigin = new URL(url).origin === new URL(request?.url ?? outgoing.url).origin
+  const kept = isSameOrigin ? own : without(own, credentialHeaders)
   if (!request) {
     const { body, ...rest } = init ?? {}
     const same = becomesGet ? { ...rest, method: 'GET' } : { ...init }
@@ -173,10 +180,14 @@ export function redirected(outgoing: Outgoing, url: string, status: number): Out
   return takeRequest(new (kindOf(request))(url, same as RequestInit), init)
 }
 
-/** What described a body that is gone. */
-function withoutContentHeaders(headers: OwnHeaders | undefined): [string, string][] {
+// What described a body that is gone.
+const contentHeaders = /^content-(encoding|language|location|type|length)$/i
+// What platforms leave behind across origins (Fetch standard, HTTP-redirect fetch; undici for those that pages can't set).
+const credentialHeaders = /^(authorization|proxy-authorization|cookie|host)$/i
+
+function without(headers: OwnHeaders | undefined, names: RegExp): [string, string][] {
   const pairs = headers && (isHeaders(headers) || Array.isArray(headers)) ? [...headers] : Object.entries(headers ?? {})
-  return pairs.filter(([name]) => !/^content-(encoding|language|location|type|length)$/i.test(name))
+  return pairs.filter(([name]) => !names.test(name))
 }
 
 /** Init as it is, or a copy with the known fields read one by one where it has a prototype (a class, a `Request`). */

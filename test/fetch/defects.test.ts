@@ -1,0 +1,95 @@
+import type { ServerResponse } from 'node:http'
+import { describe, expect, it } from 'vitest'
+import { apiKey, createSession } from '../../src/index.ts'
+import { access, listen, onlyToken, open, tokens } from './server.ts'
+
+const leading =
+  (status: number) =>
+  ({ path }: { path: string }, response: ServerResponse) => {
+    const to = new URL(path, 'http://localhost').searchParams.get('to')
+    return to ? response.writeHead(status, { Location: to }) : undefined
+  }
+const from = (origin: string, to: string) => `${origin}/from?to=${encodeURIComponent(to)}`
+const withKey = (resources: string) => createSession({ resources, grant: apiKey({ keys: 'k' }) })
+
+describe('a redirect that Latchkey follows', () => {
+  it('A: leaves the caller’s cookies and proxy credentials behind, as the platform does', async () => {
+    const [api, evil] = [await listen(leading(302)), await listen()]
+    const headers = { Cookie: 'a=1', 'Proxy-Authorization': 'Basic eDp5', Host: 'api.example.com', 'X-Own': '1' }
+    await fetch(from(api.origin, evil.origin), { headers })
+    await withKey(api.origin).fetch(from(api.origin, evil.origin), { headers })
+    await withKey(api.origin).fetch(new Request(from(api.origin, evil.origin), { headers }))
+    const [bare, ours, byRequest] = evil.seen
+    expect(ours?.headers).toEqual(bare?.headers)
+    expect(byRequest?.headers).toEqual(bare?.headers)
+  })
+  it('B: never leads to another scheme than http(s)', async () => {
+    const api = await listen(leading(302))
+    const url = from(api.origin, 'data:text/plain,evil')
+    await expect(fetch(url)).rejects.toBeInstanceOf(TypeError)
+    await expect(withKey(api.origin).fetch(url)).rejects.toBeInstanceOf(Error)
+  })
+  it.each([300, 304, 305])('C: is none with status %d, as for the platform', async status => {
+    const api = await listen(leading(status))
+    expect((await fetch(from(api.origin, '/to'))).status).toBe(status)
+    expect((await withKey(api.origin).fetch(from(api.origin, '/to'))).status).toBe(status)
+  })
+})
+
+it('D: the 401 of a foreign origin that a redirect led to renews nothing (pain 15)', async () => {
+  const evil = await listen((_, response) => response.writeHead(401))
+  const api = await listen(leading(302))
+  const { session, renewals } = await open(api.origin)
+  expect((await session.fetch(from(api.origin, evil.origin))).status).toBe(401)
+  expect(renewals).toEqual([])
+})
+
+it('E: the next call after the 401 of a stream is fresh, also another stream', async () => {
+  const api = await listen(onlyToken(2))
+  const { session } = await open(api.origin, {
+    grant: async () => {
+      await new Promise(resolve => setTimeout(resolve, 50))
+      return tokens(2)
+    },
+  })
+  const upload = () => session.fetch(api.origin, { method: 'POST', body: new Blob(['x']).stream() })
+  expect((await upload()).status).toBe(401)
+  expect((await upload()).status).toBe(200)
+})
+
+it('F: attaches and predicates are told the method as it goes out', async () => {
+  const api = await listen((_, response) => response.writeHead(401))
+  const told: string[] = []
+  const { session } = await open(api.origin, {
+    attach: ({ method }, { accessToken }) => {
+      told.push(method)
+      return { Authorization: `DPoP ${accessToken}` }
+    },
+  })
+  await session.fetch(api.origin, { method: 'post', body: 'a' })
+  expect(new Set(told)).toEqual(new Set(['POST']))
+})
+
+it('G: { signal: null } takes the signal of a Request away, as for the platform', async () => {
+  const api = await listen()
+  const { session } = await open(api.origin)
+  const request = new Request(api.origin, { signal: AbortSignal.abort() })
+  expect((await fetch(request, { signal: null })).status).toBe(200)
+  expect((await session.fetch(request, { signal: null })).status).toBe(200)
+  expect(api.seen[1]?.headers.authorization).toBe(`Bearer ${access(1)}`)
+})
+
+it('H: without arguments, and with null, rejects as the platform does; its length is 1', async () => {
+  const api = await listen()
+  const { session } = await open(api.origin)
+  await expect((session.fetch as () => Promise<unknown>)()).rejects.toBeInstanceOf(TypeError)
+  await expect(session.fetch(null as never)).rejects.toBeInstanceOf(TypeError)
+  expect(session.fetch.length).toBe(1)
+})
+
+it('I: a String object and what has a toString are URLs, as for the platform', async () => {
+  const api = await listen()
+  const { session } = await open(api.origin)
+  await session.fetch({ toString: () => `${api.origin}/` } as never)
+  expect(api.seen[0]?.headers.authorization).toBe(`Bearer ${access(1)}`)
+})
