@@ -167,9 +167,10 @@ export function authorizationCode(options: AuthorizationCodeOptions): Grant<Sign
     })
     for (const resource of [options.resource ?? []].flat()) parameters.push(['resource', resource])
     const visible = as.pushed_authorization_request_endpoint ? await push(parameters, context) : parameters
-    const url = new URL(as.authorization_endpoint)
-    for (const [name, value] of visible) url.searchParams.append(name, value)
-    return url.href
+    // By hand: React Native's URL has no searchParams to append to.
+    const { authorization_endpoint: endpoint } = as
+    const query = visible.map(([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(value)}`).join('&')
+    return `${endpoint}${endpoint.includes('?') ? '&' : '?'}${query}`
   }
 
   /** RFC 9126: the browser carries a reference only. */
