@@ -74,7 +74,12 @@ export function connectionOf(client: RedisLike): RedisConnection {
   }
   for (const event of ['close', 'reconnecting', 'node-reconnecting']) client.on(event, onBreak)
 
-  async function send({ text, sha }: RedisScript, keys: readonly string[], args: string[]): Promise<unknown> {
+  async function send(
+    { text, sha }: RedisScript,
+    keys: readonly string[],
+    args: string[],
+    signal: AbortSignal | undefined,
+  ): Promise<unknown> {
     const evaluate = (by: 'sha' | 'text') => {
       if (isNodeRedis(client)) {
         const options = { keys: [...keys], arguments: args }
@@ -87,7 +92,8 @@ export function connectionOf(client: RedisLike): RedisConnection {
       return await evaluate('sha')
     } catch (error) {
       // A restart or SCRIPT FLUSH.
-      if (!messageOf(error).startsWith('NOSCRIPT')) throw error
+      // What was given up meanwhile must not overtake what came after it.
+      if (!messageOf(error).startsWith('NOSCRIPT') || signal?.aborted) throw error
       return evaluate('text')
     }
   }
@@ -106,7 +112,7 @@ export function connectionOf(client: RedisLike): RedisConnection {
           await sleep(Math.min(leftMs, retryMs))
           continue
         }
-        const sent = send(script, keys, [isAgain ? '1' : '0', ...args])
+        const sent = send(script, keys, [isAgain ? '1' : '0', ...args], signal)
         isAgain = true
         const answer = await settle(sent, leftMs, signal)
         if (answer.what === 'given-up') {

@@ -109,12 +109,13 @@ export function redisLock(options: RedisLockOptions): RedisLock {
           if (!signal?.aborted) await sleep(graceMs)
           continue
         }
-        if (leftMs === 0) {
-          if (connection.brokenAtMs === brokenAtMs) return hold
-          // Had, but maybe of a Redis that has just forgotten who holds it: once more, with care.
+        if (connection.brokenAtMs !== brokenAtMs) {
+          // Sent twice by the client, maybe: the first may have had it, and nobody would know. Or had, but of a Redis that has just forgotten
+          // who holds it. Given back; once more, with care.
           await release(name, hold)
           continue
         }
+        if (leftMs === 0) return hold
         if (!listening) {
           listening = connection.news.listen(channel, inbox)
           if (!listening.isActive) await inbox.active(Math.min(leftMs, leaseMs), signal)
@@ -163,15 +164,17 @@ export function redisLock(options: RedisLockOptions): RedisLock {
     const endsIn = (fromMs: number) => startTimer(onLost, fromMs + leaseMs - performance.now())
     let stopEnd = endsIn(sinceMs)
     let isBeating = false
-    let isStopped = false
+    const stopped = new AbortController()
     const pulse = async () => {
-      if (isBeating) return
+      if (isBeating || stopped.signal.aborted) return
       isBeating = true
       const sentMs = performance.now()
       try {
         const args = [owner, String(leaseMs)]
-        const isOurs = Number(await connection.run(extendScript, keysOf(name), args, { boundMs: beatMs })) === 1
-        if (isStopped) return
+        // A beat after the release would take the lock for nobody.
+        const { signal } = stopped
+        const isOurs = Number(await connection.run(extendScript, keysOf(name), args, { boundMs: beatMs, signal })) === 1
+        if (signal.aborted) return
         stopEnd()
         if (isOurs) stopEnd = endsIn(sentMs)
         else onLost()
@@ -191,7 +194,7 @@ export function redisLock(options: RedisLockOptions): RedisLock {
     return () => {
       clearInterval(heart)
       listening?.stop()
-      isStopped = true
+      stopped.abort()
       stopEnd()
     }
   }
