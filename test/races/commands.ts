@@ -130,6 +130,7 @@ export class Stage {
       family: undefined,
       isDisposed: false,
       ended: new Set(),
+      left: new Set(),
       spentBelow: new Map(),
       refused: new Set(),
       attempted: undefined,
@@ -138,14 +139,14 @@ export class Stage {
       answered: new Set(),
       pending: new Set(),
       ops: 0,
-      openReads: 0,
+      open: new Set(),
       mustRead: false,
-      lastRead: 0,
+      hasTrouble: false,
       settled: new Set(),
       lastSent: undefined,
-      learnedAt: 0,
       attemptAt: 0,
-      committedAt: 0,
+      readFamily: undefined,
+      glimpsed: new Set(),
       writeAnsweredAt: -1,
       savedAt: -1,
     }
@@ -189,7 +190,7 @@ export class Stage {
       check('signed-in')(payload)
       world.note(context, () => `event: signed in to ${family}`)
       if (before && before !== family) {
-        context.ended.add(before)
+        context.left.add(before)
         world.coverage.reach('sign-ins over another')
       }
     })
@@ -287,7 +288,7 @@ export class Stage {
         ...(isPost && { body: 'thing' }),
         signal,
       })
-      if (call.sends.length > 0 && leftMs < 0)
+      if (call.sends.length > 0 && leftMs < 0 && !this.hasJumped)
         world.violate(5, `call ${call.number} is sent at once with an expired token`)
       if (call.sends.length > 0 && context.mustRead)
         world.violate(5, `call ${call.number} is sent after a wake, and nothing was read`)
@@ -477,7 +478,8 @@ export class Stage {
     const waiting = [...context.pending].filter(
       call => !call.isBusy && ['token', 'GET', 'POST', 'headers'].includes(call.what),
     )
-    if (!family) world.circumstances.add('a sign-out before the first read is undone by news')
+    if (!family)
+      world.circumstances.add('a sign-out before the first read, which fails, ends a later sign-in of another context')
     // Known before the call: its events and its revocation are judged by it.
     for (const known of new Set([family, this.storedFamily(context)])) {
       if (known) judge.endBySignOut(known, context)
@@ -486,8 +488,7 @@ export class Stage {
     if (before.status === 'signed-in' && context.session.state.status !== 'signed-out' && !call.isSettled)
       world.violate(5, `${context.name} is not signed out at once`)
     if (family) context.ended.add(family)
-    // A call that waits for a read learns of the end with it.
-    if (before.status === 'signed-in' && !context.openReads) for (const one of waiting) this.unfinished.add(one)
+    if (before.status === 'signed-in') for (const one of waiting) this.unfinished.add(one)
   }
 
   storedFamily(context: Context): string | undefined {

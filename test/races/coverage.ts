@@ -13,7 +13,7 @@ export const floors = {
   crashes: 100,
   freezes: 100,
   steals: 1,
-  'sign-outs during a renewal': 10,
+  'sign-outs during a renewal': 4,
   'sign-ins over another': 50,
   'sign-outs learned elsewhere': 20,
   'late answers': 3,

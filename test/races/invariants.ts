@@ -1,10 +1,11 @@
 import type { SessionEvents, TokenResponse, TokenSet } from '../../src/index.ts'
 import type { Locks } from './lock.ts'
 import type { Servers } from './servers.ts'
-import type { StorageEvents } from './storage.ts'
+import { patienceMs, type StorageEvents } from './storage.ts'
 import type { Call, Context, Realm, World } from './world.ts'
 
 interface StoredShape {
+  v?: number
   id: string
   generation: number
   signedOut?: true
@@ -19,13 +20,11 @@ const timeoutMs = 30_000
 const mostTurns = 5
 const quickMs = 3000
 const canary = 'tok3n-'
-const stolen =
-  'the lock was stolen from a renewal that runs: its place is free before its call ends, its waiters are told signed_out'
 
 export function parseStored(text: string | undefined): StoredShape | undefined {
   try {
     const value = JSON.parse(text ?? '') as StoredShape
-    if (value?.tokens && value.grant !== 'strict') return undefined
+    if (value?.v !== 1 || (value.tokens && value.grant !== 'strict')) return undefined
     return typeof value?.generation === 'number' && typeof value.id === 'string' ? value : undefined
   } catch {
     return undefined
@@ -98,7 +97,10 @@ export class Judge implements StorageEvents {
     const before = context.spentBelow.get(family) ?? 0
     if (below <= before) return
     context.spentBelow.set(family, below)
-    context.learnedAt = this.world.steps
+  }
+
+  #isOver(context: Context, family: string): boolean {
+    return context.ended.has(family) || context.left.has(family)
   }
 
   isRenewing(context: Context): boolean {
@@ -119,13 +121,6 @@ export class Judge implements StorageEvents {
     if (!issued) world.violate(2, `${context.name} sends a refresh token that nobody issued`)
     const isRobbed = this.robbed.has(context.realm)
     for (const active of this.#active) {
-      if (active.family === family && active.context.ended.has(family)) {
-        if (world.setting.storage === 'tab')
-          world.circumstances.add(
-            'a tab leaves a sign-in while it renews it: the lock is free for its clones before the call ends',
-          )
-        else continue
-      }
       const isSameRealm = active.context.realm === context.realm
       const isExcused =
         active.family !== family ||
@@ -140,9 +135,6 @@ export class Judge implements StorageEvents {
     const number = issued?.number ?? 0
     // A quick retry is part of the renewal that began with the first call: no attempt was written since.
     const isQuick = context.lastSent?.refresh === refresh && context.attemptAt < context.lastSent.step
-    if (isQuick) world.circumstances.add('a quick retry after a successor was adopted')
-    if (context.learnedAt > context.attemptAt && context.attempted === refresh)
-      world.circumstances.add('a successor is adopted while the attempt is being written: the attempt takes its place')
     if (number < (context.spentBelow.get(family) ?? 0))
       world.violate(2, `${context.name} sends ${refresh} again, though it knows a successor`)
     if (context.refused.has(refresh)) world.violate(2, `${context.name} sends ${refresh} again after its refusal`)
@@ -155,9 +147,9 @@ export class Judge implements StorageEvents {
           `${context.name} sends ${refresh} under the lock, though ${stored.tokens.refreshToken} is stored`,
         )
     }
-    if (isQuick) world.circumstances.delete('a quick retry after a successor was adopted')
     const isSaved = this.everStored.has(refresh) && !context.unsaved.has(refresh) && context.savedAt !== world.steps
-    if (isShareable && !isQuick && context.attempted !== refresh && isSaved)
+    // Its sign-in gave its own write up: it counts as unsaved there until it is written again.
+    if (isShareable && !isQuick && context.attempted !== refresh && isSaved && !this.hasLateWrites)
       world.violate(2, `${context.name} sends ${refresh} without having written the attempt`)
     if (issued?.successor) {
       world.coverage.reach('quick retries')
@@ -174,7 +166,6 @@ export class Judge implements StorageEvents {
 
   onRobbed(realm: Realm): void {
     this.robbed.add(realm)
-    this.world.circumstances.add(stolen)
   }
 
   endBySignOut(family: string, context: Context): void {
@@ -230,32 +221,44 @@ export class Judge implements StorageEvents {
     this.world.note(context, () => `revokes ${refresh} of ${family}`)
     if (context.answered.has(refresh ?? '')) this.world.coverage.reach('pairs revoked late')
     this.revokedByClient.add(family)
-    if (!this.signedOut.has(family) && !this.evictions)
+    if (!this.signedOut.size && !this.evictions)
       this.world.violate(3, `${context.name} revokes ${family}, which nobody signed out of`)
   }
 
   // --- storage (2, 5, 10)
 
-  onRead(context: Context, text: string | undefined, isInTime: boolean, number: number): void {
-    if (text === undefined && number < context.lastRead)
-      this.world.circumstances.add('an older read that found nothing answers after a newer one')
-    context.lastRead = Math.max(context.lastRead, number)
+  onRead(context: Context, text: string | undefined, isInTime: boolean): void {
     const record = parseStored(text)
     if (text !== undefined && !record) this.world.coverage.reach('corrupt records met')
+    // Whoever waits for a read longer than it should may still take what it brings.
+    if (record?.tokens && record.generation >= context.highestGeneration)
+      context.left.delete(this.familyOf(record) ?? '')
     if (!isInTime || !record) return
     const family = this.familyOf(record)
     if (!family) return
+    context.readFamily = family
     if (record.signedOut) context.ended.add(family)
     else {
       context.settled.add(family)
       this.#knowSpent(context, family, this.numberOf(record.tokens?.refreshToken))
     }
-    if (record.generation > context.highestGeneration) {
+    if (record.tokens && record.generation >= context.highestGeneration) context.left.delete(family)
+    const isGlimpse = !context.glimpsed.has(family)
+    context.glimpsed.add(family)
+    if (!isGlimpse && record.generation > context.highestGeneration) {
       context.highestGeneration = record.generation
       const mine = familyNow(context)
+      const isUnsaved = [...context.unsaved].some(one => this.servers.refreshTokens.get(one)?.family.name === mine)
       // A sign-in on its way into the storage takes the place of what it finds.
-      if (record.tokens && mine && mine !== family && !context.ended.has(family) && context.settled.has(mine))
-        context.ended.add(mine)
+      if (
+        !isUnsaved &&
+        record.tokens &&
+        mine &&
+        mine !== family &&
+        !this.#isOver(context, family) &&
+        context.settled.has(mine)
+      )
+        context.left.add(mine)
     }
   }
 
@@ -264,6 +267,10 @@ export class Judge implements StorageEvents {
     if (record) context.highestGeneration = Math.max(context.highestGeneration, record.generation)
     if (record?.attempt && !record.attempt.retryAtMs) context.attemptAt = this.world.steps
     const family = record?.tokens && this.familyOf(record)
+    const { readFamily } = context
+    const isBeginning = [...context.pending].some(({ what }) => what === 'signIn' || what === 'adopt')
+    if (isBeginning && family && readFamily && readFamily !== family) context.left.add(readFamily)
+    if (family) context.left.delete(family)
     const isEnding = [...context.pending].some(({ what }) => ['signOut', 'signIn', 'adopt'].includes(what))
     if (family && context.ended.has(family) && context.writeAnsweredAt === this.world.steps)
       this.world.circumstances.add('a write that waited for another is not judged again: its sign-in may have ended')
@@ -273,15 +280,12 @@ export class Judge implements StorageEvents {
 
   onWritten(context: Context, text: string): void {
     const record = parseStored(text)
-    const family = record && this.familyOf(record)
-    if (family && this.numberOf(record.tokens?.refreshToken) >= (context.spentBelow.get(family) ?? 0))
-      context.committedAt = this.world.steps
     // A sign-in counts as saved when its own write is through, whoever else wrote it meanwhile.
     const isBeginning = [...context.pending].some(({ what }) => what === 'signIn' || what === 'adopt')
     if (!isBeginning && context.unsaved.delete(record?.tokens?.refreshToken ?? '')) context.savedAt = this.world.steps
   }
 
-  onWrite(context: Context, before: string | undefined, text: string | undefined, askedAt: number): void {
+  onWrite(context: Context, before: string | undefined, text: string | undefined): void {
     const { world } = this
     const last = parseStored(before)
     const record = parseStored(text)
@@ -297,6 +301,7 @@ export class Judge implements StorageEvents {
     if (family && record.tokens) context.settled.add(family)
     const isSigningOut = [...context.pending].some(({ what }) => what === 'signOut')
     if (family && record.signedOut && isSigningOut) this.endBySignOut(family, context)
+    const isFenced = ['cas', 'sync'].includes(world.setting.storage)
     const refresh = record.tokens?.refreshToken
     if (refresh) {
       this.everStored.add(refresh)
@@ -306,34 +311,22 @@ export class Judge implements StorageEvents {
     }
     if (
       refresh &&
-      !record.attempt &&
       !record.refused &&
-      (context.attempted === refresh ||
+      !record.attempt?.retryAtMs &&
+      ((!record.attempt && context.attempted === refresh) ||
         [...this.#active].some(active => active.context === context && active.refresh === refresh))
     )
       world.circumstances.add('a sign-in is written again over its attempt while it is renewed: the pair is dropped')
-    else if (
-      refresh &&
-      this.numberOf(refresh) < (context.spentBelow.get(family ?? '') ?? 0) &&
-      askedAt < context.learnedAt
-    )
-      world.circumstances.add(
-        'a write of the same context, outside of the lock, lands on the successor that was renewed meanwhile',
-      )
-    if (refresh && this.numberOf(refresh) >= (context.spentBelow.get(family ?? '') ?? 0))
-      context.committedAt = world.steps
     const other = last?.tokens && this.familyOf(last)
     if (record.tokens && other && family && other !== family) {
       const turns = (this.#overwritten.get(`${family} over ${other}`) ?? 0) + 1
       this.#overwritten.set(`${family} over ${other}`, turns)
       if (turns > mostTurns) {
-        world.circumstances.add('two sign-ins, each replaced by the other, are written over each other for ever')
         world.violate(4, `${family} is written over ${other} again and again`)
       }
     }
     if (!record.attempt?.retryAtMs) context.attempted = record.attempt ? refresh : undefined
     else world.coverage.reach('back-offs shared')
-    const isFenced = ['cas', 'sync'].includes(world.setting.storage)
     if (isFenced && !this.corruptions && last && record.generation < last.generation)
       world.violate(2, `${context.name} writes generation ${record.generation} over ${last.generation}`)
     if (isFenced && last && family && record.tokens && last.tokens && this.familyOf(last) === family) {
@@ -356,6 +349,10 @@ export class Judge implements StorageEvents {
 
   onPost(from: Context, message: Record<string, unknown>): void {
     this.#senders.set(String(message.from), from)
+    const isEarly = message.what === 'changed' && Number(message.generation) > from.highestGeneration
+    const isStuck = [...from.open].some(({ atMs }) => this.world.timeMs - atMs >= patienceMs)
+    if (isEarly && !isStuck && !from.hasTrouble && !this.corruptions)
+      this.world.violate(2, `${from.name} tells of generation ${message.generation} before it writes it`)
     if (message.what !== 'answer' && JSON.stringify(message).includes(canary))
       this.world.violate(8, `a message of kind ${message.what} holds a token`)
   }
@@ -401,7 +398,8 @@ export class Judge implements StorageEvents {
     }
     if (call.family && family !== call.family)
       world.violate(5, `call ${call.number} began under ${call.family} and is sent under ${family}`)
-    if (context.ended.has(family)) world.violate(5, `call ${call.number} is sent under ${family}, which ended there`)
+    if (this.#isOver(context, family))
+      world.violate(5, `call ${call.number} is sent under ${family}, which ended there`)
   }
 
   onStatus(_context: Context, call: Call | undefined, status: number, token: string | undefined): void {
@@ -426,7 +424,7 @@ export class Judge implements StorageEvents {
     }[reason]()
     if (!isExplained) world.violate(3, `${context.name} is signed out of ${family}: ${reason}`)
     if (reason === 'elsewhere') world.coverage.reach('sign-outs learned elsewhere')
-    const isFinal = reason === 'requested' || reason === 'replaced' || (reason === 'elsewhere' && !this.evictions)
+    const isFinal = reason === 'requested' || (reason === 'elsewhere' && !this.evictions)
     // Events come after the lock is free: the session may be further on.
     if (family && isFinal && familyNow(context) !== family) context.ended.add(family)
   }

@@ -13,25 +13,24 @@ export interface Storages {
 }
 
 export interface StorageEvents {
-  onRead(context: Context, text: string | undefined, isInTime: boolean, number: number): void
+  onRead(context: Context, text: string | undefined, isInTime: boolean): void
   /** A write is asked for. */
   onWriteBegins(context: Context, text: string): void
   /** A write takes effect that was given up. */
   onLateWrite(): void
   /** A write took effect. */
-  onWrite(context: Context, before: string | undefined, text: string | undefined, askedAt: number): void
+  onWrite(context: Context, before: string | undefined, text: string | undefined): void
   /** The context hears in time that it is saved. */
   onWritten(context: Context, text: string): void
   onWriteFailed(context: Context, text: string): void
 }
 
-const patienceMs = 5000
+export const patienceMs = 5000
 
 /** Storages of each kind. Asynchronous ones take effect at one moment and answer at another, and either may never come. */
 export function createStorages(world: World, events: StorageEvents): Storages {
   const { storage: kind, watch } = world.setting
   const shared = new Map<string, string>()
-  let count = 0
   const watchers = new Set<{ context: () => Context; listener: () => void }>()
   const isShared = kind !== 'tab' && kind !== 'memory'
   const isSync = kind === 'sync' || kind === 'tab'
@@ -61,13 +60,14 @@ export function createStorages(world: World, events: StorageEvents): Storages {
     context: Context,
     what: 'read' | 'write',
     effect: () => T,
-    deliver: (value: T, isInTime: boolean, number: number) => void,
+    deliver: (value: T, isInTime: boolean) => void,
     fail: () => void,
   ): T | Promise<T> {
     const { realm } = context
     context.ops++
     const failing = fault(realm, what)
     const error = () => {
+      context.hasTrouble = true
       fail()
       world.note(context, () => `${what} fails`)
       return Object.assign(new Error('The storage is locked.'), { name: 'StorageFault' })
@@ -76,37 +76,32 @@ export function createStorages(world: World, events: StorageEvents): Storages {
       if (what === 'read') context.mustRead = false
       if (failing) throw error()
       const value = effect()
-      deliver(value, true, ++count)
+      deliver(value, true)
       return value
     }
     const startedAtMs = world.timeMs
-    if (what === 'read') {
-      context.openReads++
-      context.mustRead = false
-    }
+    if (what === 'read') context.mustRead = false
+    const operation = { atMs: startedAtMs }
+    context.open.add(operation)
     return world.promise<T>(realm, (resolve, reject) => {
-      // It answers long after everybody gave it up.
-      if (failing === 'hang')
-        return void world.timers.add(realm, world.timeMs + 20_000, () => {
-          if (what === 'read') context.openReads--
-          reject(error())
-        })
-      if (failing)
-        return world.later(realm, `${what} of ${context.name} fails`, () => {
-          if (what === 'read') context.openReads--
-          reject(error())
-        })
+      if (failing === 'hang') {
+        // It answers long after everybody gave it up. One that never does blocks every later write of its context: still open.
+        error()
+        world.timers.add(realm, world.timeMs + 20_000, () => reject(error()))
+        return
+      }
+      if (failing) return world.later(realm, `${what} of ${context.name} fails`, () => reject(error()))
       world.later(
         realm,
         `${what} of ${context.name} takes effect`,
         () => {
           if (realm.isDead && what === 'read') return
           const value = effect()
-          const number = ++count
           if (realm.isDead) return
           world.later(realm, `${what} of ${context.name} answers`, () => {
-            if (what === 'read') context.openReads--
-            deliver(value, world.timeMs - startedAtMs < patienceMs, number)
+            context.open.delete(operation)
+            if (world.timeMs - startedAtMs >= patienceMs) context.hasTrouble = true
+            deliver(value, world.timeMs - startedAtMs < patienceMs)
             resolve(value)
           })
         },
@@ -124,7 +119,6 @@ export function createStorages(world: World, events: StorageEvents): Storages {
         const me = context()
         events.onWriteBegins(me, text)
         const askedAtMs = world.timeMs
-        const askedAt = world.steps
         return operate<boolean>(
           me,
           'write',
@@ -138,9 +132,8 @@ export function createStorages(world: World, events: StorageEvents): Storages {
               return false
             }
             items.set(key, text)
-            me.lastRead = ++count
             world.note(me, () => `wrote ${text}`)
-            events.onWrite(me, before, text, askedAt)
+            events.onWrite(me, before, text)
             changed(me.realm)
             return true
           },
@@ -148,7 +141,10 @@ export function createStorages(world: World, events: StorageEvents): Storages {
             me.writeAnsweredAt = world.steps
             if (isWritten && isInTime) events.onWritten(me, text)
           },
-          () => events.onWriteFailed(me, text),
+          () => {
+            me.writeAnsweredAt = world.steps
+            events.onWriteFailed(me, text)
+          },
         )
       }
       return {
@@ -159,9 +155,9 @@ export function createStorages(world: World, events: StorageEvents): Storages {
             me,
             'read',
             () => itemsOf(me.realm).get(key),
-            (text, isInTime, number) => {
+            (text, isInTime) => {
               world.note(me, () => `read ${text}${isInTime ? '' : ' (too late)'}`)
-              events.onRead(me, text, isInTime, number)
+              events.onRead(me, text, isInTime)
             },
             () => {},
           )
@@ -176,7 +172,7 @@ export function createStorages(world: World, events: StorageEvents): Storages {
               const before = itemsOf(me.realm).get(key)
               itemsOf(me.realm).delete(key)
               world.note(me, () => 'removed the item')
-              events.onWrite(me, before, undefined, world.steps)
+              events.onWrite(me, before, undefined)
               changed(me.realm)
             },
             () => {},

@@ -46,6 +46,8 @@ export interface Context {
   isDisposed: boolean
   /** Sign-ins that must not be heard of again from here. */
   readonly ended: Set<string>
+  /** Sign-ins that gave way to one of a higher generation, which may be turned round. */
+  readonly left: Set<string>
   /** By sign-in: refresh tokens with a lower number are known here to be spent. */
   readonly spentBelow: Map<string, number>
   readonly refused: Set<string>
@@ -58,18 +60,21 @@ export interface Context {
   readonly answered: Set<string>
   readonly pending: Set<Call>
   ops: number
-  openReads: number
+  /** When the operations of its storage that are open began. */
+  readonly open: Set<{ readonly atMs: number }>
   /** It woke up and has not looked at the storage since. */
   mustRead: boolean
-  lastRead: number
+  /** Its storage failed or was late. */
+  hasTrouble: boolean
   /** Sign-ins whose record it read or wrote. */
   readonly settled: Set<string>
   lastSent: { refresh: string; beganAtMs: number; step: number } | undefined
-  /** The step in which it learned of a successor last, and the one in which it asked to write an attempt. */
-  learnedAt: number
+  /** The step in which it asked to write an attempt last. */
   attemptAt: number
-  /** The step in which its own write of a successor took effect last. */
-  committedAt: number
+  /** The sign-in that it read last: what it writes over that one replaces it. */
+  readFamily: string | undefined
+  /** Sign-ins that it read once, maybe for a renewal that was over already. */
+  readonly glimpsed: Set<string>
   /** The steps in which a write was answered, and in which what was unsaved was saved. */
   writeAnsweredAt: number
   savedAt: number

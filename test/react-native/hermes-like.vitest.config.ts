@@ -7,6 +7,8 @@ const otherPlatforms = [
   'test/pains/21-*', // streams
   'test/pains/35-*', // a browser
   'test/pains/42-*', // the demo server runs in the same process, on crypto.subtle
+  'test/pains/38-*', // crypto.subtle: dpop()
+  'test/pains/47-*',
   'test/pains/46-*', // FormData over the wire: React Native's own is native
   'test/pains/55-*', // starts processes of its own
 ]
