@@ -50,8 +50,6 @@ function send(): void {
 }
 
 process.on('disconnect', () => process.exit())
-// The first fetch of a process takes long to load: not with a token in its hand.
-await fetch(`${origin}/`).catch(() => undefined)
 for (;;) {
   await Promise.all([call(), call(), call(), call(), call()])
   send()

@@ -10,6 +10,8 @@ export interface AccessRequest {
   readonly minValidityMs?: number | undefined
   /** The body can be sent once: a token about to expire is renewed before, not behind. */
   readonly isOneShot?: boolean | undefined
+  /** Set by `get`: what it waited for arrived expired, and another renewal would bring nothing better. */
+  isExpired?: boolean
 }
 
 /** A token for a call: the one at hand where it will do, else one that was waited for. */
@@ -97,8 +99,9 @@ export function createAccess(options: AccessOptions): Access {
     if (now?.record.id !== record.id) {
       throw isFailure(outcome) && outcome.code === 'signed_out' ? toError(outcome) : manager.signedOutError()
     }
+    request.isExpired = manager.remainingMs() <= 0
     // A token that arrived expired still serves those who waited for it.
-    if (!isFailure(outcome) || manager.remainingMs() > 0) return now
+    if (!isFailure(outcome) || !request.isExpired) return now
     throw toError(outcome)
   }
 

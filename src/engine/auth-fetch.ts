@@ -5,7 +5,7 @@ import { isSessionError, toError } from '../values/errors.ts'
 import type { Emitter } from '../values/events.ts'
 import { isThenable } from '../values/maybe-promise.ts'
 import { detach, dispatch, hasHeader, type Outgoing, release, takeOver } from '../values/outgoing.ts'
-import type { ResourceMatcher } from '../values/resources.ts'
+import { fetchBase, type ResourceMatcher } from '../values/resources.ts'
 import type { Access } from './access.ts'
 import { isFailure } from './flight.ts'
 import { followRedirects } from './redirects.ts'
@@ -42,7 +42,7 @@ const smallBodyBytes = 16_384
  */
 export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
   const { fetch: raw, isResource, attach, access, manager, emitter } = options
-  let isRedirectIgnored = false
+  let isRedirectTold = false
 
   return function sessionFetch(
     input: string | URL | Request,
@@ -68,9 +68,9 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
     }
   } as typeof fetch
 
-  function tellIgnoredRedirects(): void {
-    if (!isRedirectIgnored) emitter.emit('degraded', { what: 'redirects' })
-    isRedirectIgnored = true
+  function tellRedirects(): void {
+    if (!isRedirectTold) emitter.emit('degraded', { what: 'redirects' })
+    isRedirectTold = true
   }
 
   /** Waits for a token, then sends. */
@@ -85,7 +85,6 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
       if (isOut && options.whenSignedOut === 'send-anonymously') return dispatch(raw, request, undefined)
       throw error
     }
-    request.isExpired = manager.remainingMs() <= 0
     return send(request, held)
   }
 
@@ -137,7 +136,7 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
         return dispatch(raw, hop, attached, 'manual')
       },
       discard,
-      onIgnored: tellIgnoredRedirects,
+      onIgnored: tellRedirects,
     })
   }
 
@@ -148,6 +147,8 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
       release(request)
       return response
     }
+    // Some platforms (iOS) lose Authorization on a redirect: not another token helps, but the final URL.
+    if (response.status === 401 && isElsewhere(request.url, response.url)) tellRedirects()
     if (!request.isRetried && !request.isOneShot && (await attach.retry?.(response, describe(request)))) {
       request.isRetried = true
       discard(response)
@@ -265,6 +266,12 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
 }
 
 const describe = ({ method, url }: Outgoing): AttachRequest => ({ method, url })
+
+/** By the URLs: React Native's Response has no `redirected`, and a fetch that follows by itself may not say so. */
+const isElsewhere = (asked: string, answered: string) =>
+  !!answered && withoutHash(new URL(asked, fetchBase() ?? answered).href) !== withoutHash(answered)
+
+const withoutHash = (url: string) => url.replace(/#.*/, '')
 
 /** A query may hold secrets. */
 const originAndPath = (url: string) => url.replace(/[?#].*$/, '')

@@ -85,7 +85,7 @@ export function wire(ground: Ground): Core {
   const storageLock = typeof storage.lock?.request === 'function' ? storage.lock : undefined
   const ownLock = options.lock ?? storageLock
   const lock = ownLock ?? (isAlone ? undefined : platformLock())
-  if (!lock && !isAlone) degrade('lock')
+  if (!lock && !isAlone && !isReactNative()) degrade('lock')
   const fallback = memoryLockOf(home)
 
   const member = { hear: (record: StoredRecord) => void manager.meet(record) }
@@ -228,6 +228,9 @@ function memoryLockOf(home: object): Lock {
   return lock
 }
 
+/** An app there runs in one realm: what coordinates several is not missed. */
+const isReactNative = () => globalThis.navigator?.product === 'ReactNative'
+
 function openChannel(name: string, onMissing: () => void): Channel | undefined {
   try {
     const channel = new BroadcastChannel(name)
@@ -235,7 +238,7 @@ function openChannel(name: string, onMissing: () => void): Channel | undefined {
     ;(channel as { unref?(): void }).unref?.()
     return channel as unknown as Channel
   } catch {
-    onMissing()
+    if (!isReactNative()) onMissing()
     return undefined
   }
 }

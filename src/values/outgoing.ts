@@ -20,7 +20,7 @@ export interface Outgoing {
   /** What was sent so far, and why again: each reason counts once. */
   sends: number
   isReplaced?: boolean
-  /** It waited for a token that arrived expired: another renewal would bring no better one. */
+  /** The token that it waited for arrived expired. */
   isExpired?: boolean
   isRetried?: boolean
   isSteppedUp?: boolean

@@ -27,11 +27,14 @@ describe('36: a missing trailing slash', () => {
       return location ? fetch(new URL(location, url)) : response
     }) as typeof fetch
     const { session, renewals } = await open(api.origin, { fetch: dropping })
+    const degraded: unknown[] = []
+    session.on('degraded', event => degraded.push(event))
     const calls = Array.from({ length: 5 }, () => session.fetch(`${api.origin}/items`))
     for (const response of await Promise.all(calls)) expect(response.status).toBe(401)
     expect(renewals).toHaveLength(1)
     expect((await session.fetch(`${api.origin}/items`)).status).toBe(401)
     expect(renewals).toHaveLength(1) // a 401 on a token this young is the answer
     expect(api.seen.length).toBeLessThanOrEqual(5 * 4 + 2)
+    expect(degraded).toEqual([{ what: 'redirects' }])
   })
 })

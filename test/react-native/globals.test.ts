@@ -34,7 +34,7 @@ const missing = {
 const allowed: Record<string, string> = {
   'values/outgoing.ts: Symbol.asyncIterator': 'asked for by typeof first',
   'session/wiring.ts: *.locks': 'asked for by typeof request first',
-  'session/wiring.ts: BroadcastChannel': 'inside try; without it `degraded` is told',
+  'session/wiring.ts: BroadcastChannel': 'inside try; `degraded` is told where other realms may be',
   'storage/encrypted.ts: *.subtle': 'asked for first, and `misconfigured` without',
   'storage/encrypted.ts: TextEncoder': 'runs only where crypto.subtle was found',
   'storage/encrypted.ts: TextDecoder': 'runs only where crypto.subtle was found',
