@@ -32,7 +32,7 @@ function setUp() {
 }
 const create = () => createSession({ resources: api, grant: passwordGrant({ tokenEndpoint }) })
 
-it('1: 200 calls in five ways find the token expired: one renewal, 200 successes, and the family lives', async () => {
+it('pain 1: 200 calls in five ways find the token expired: one renewal, 200 successes, and the family lives', async () => {
   const { clock, server, session, ways } = setUp()
   await session.signIn(user)
   clock.advance(301_000)
@@ -42,7 +42,7 @@ it('1: 200 calls in five ways find the token expired: one renewal, 200 successes
   expect(server.isAlive).toBe(true)
 })
 
-it('1: whenever the calls come while a renewal runs, each refresh token is sent once and no call fails', async () => {
+it('pain 1: whenever the calls come while a renewal runs, each refresh token is sent once and no call fails', async () => {
   const turns = fc.array(fc.tuple(fc.nat(40), fc.nat(4)), { minLength: 2, maxLength: 20 })
   await fc.assert(
     fc.asyncProperty(turns, fc.boolean(), async (calls, isKnownToBeExpired) => {

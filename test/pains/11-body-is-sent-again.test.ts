@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 import { access, listen, onlyToken, open } from '../fetch/server.ts'
 
 // The whole matrix of bodies: test/fetch/bodies.test.ts; on every runtime: npm run test:runtimes.
-it('11: twenty Requests with bodies that meet a 401 at once are all sent again, each with its own body', async () => {
+it('pain 11: twenty Requests with bodies that meet a 401 at once are all sent again, each with its own body', async () => {
   const api = await listen(onlyToken(2))
   const { session, renewals } = await open(api.origin)
   const bodies = Array.from({ length: 20 }, (_, index) => JSON.stringify({ index, text: 'x'.repeat(index * 997) }))

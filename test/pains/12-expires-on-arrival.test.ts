@@ -23,7 +23,7 @@ function setUp(lifetime: number | undefined = 300) {
   return { clock, stats, session, start: () => session.adopt({ access_token: secret('a'), expires_in: lifetime }) }
 }
 
-it('12: a token that expires on arrival costs at most one renewal a call', async () => {
+it('pain 12: a token that expires on arrival costs at most one renewal a call', async () => {
   const { stats, session, start } = setUp(0)
   await start()
   for (let call = 1; call <= 3; call++) {

@@ -23,7 +23,7 @@ function setUp(lifetime = 300) {
   return { clock, stats, session, start: () => session.adopt({ access_token: secret('a'), expires_in: lifetime }) }
 }
 
-it('12: an API that always says 401 costs one renewal and two sends, and the caller gets the second 401 unread', async () => {
+it('pain 12: an API that always says 401 costs one renewal and two sends, and the caller gets the second 401 unread', async () => {
   const { clock, stats, session, start } = setUp()
   await start()
   clock.advance(10_000)
@@ -35,7 +35,7 @@ it('12: an API that always says 401 costs one renewal and two sends, and the cal
   expect(session.state.status).toBe('signed-in')
 })
 
-it('12: 100 such calls at once make one renewal and 200 sends', async () => {
+it('pain 12: 100 such calls at once make one renewal and 200 sends', async () => {
   const { clock, stats, session, start } = setUp()
   await start()
   clock.advance(10_000)
@@ -44,7 +44,7 @@ it('12: 100 such calls at once make one renewal and 200 sends', async () => {
   expect(stats).toEqual({ renewals: 1, apiCalls: 200 })
 })
 
-it('12: a token that was just minted is not renewed because of a 401, an older one is, even if it should still live', async () => {
+it('pain 12: a token that was just minted is not renewed because of a 401, an older one is, even if it should still live', async () => {
   const { clock, stats, session, start } = setUp()
   await start()
   for (let call = 0; call < 5; call++) expect((await session.fetch(url)).status).toBe(401)

@@ -44,7 +44,7 @@ const told: [string, Call][] = [
 ]
 
 it.each(told)(
-  '13: a grant that calls its own session by %s, is told reentrant, and nothing hangs',
+  'pain 13: a grant that calls its own session by %s, is told reentrant, and nothing hangs',
   async (_how, call) => {
     const { session, clock, inner, sends } = setUp(call)
     await session.adopt({ access_token: secret('old'), refresh_token: secret('r'), expires_in: 60 })
@@ -59,7 +59,7 @@ it.each(told)(
   },
 )
 
-it('13: a grant whose call of the session can not be told is ended by the time of the renewal', async () => {
+it('pain 13: a grant whose call of the session can not be told is ended by the time of the renewal', async () => {
   vi.useFakeTimers()
   const { session, clock, sends } = setUp(async own => {
     await Promise.resolve()
@@ -74,7 +74,7 @@ it('13: a grant whose call of the session can not be told is ended by the time o
   expect(sends()).toBe(0)
 })
 
-it('13: a token endpoint inside of the resources is asked without the token and without any renewal', async () => {
+it('pain 13: a token endpoint inside of the resources is asked without the token and without any renewal', async () => {
   const clock = createClock()
   const server = createStrictServer({ clock })
   const carried: (string | null)[] = []

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { listen, open } from '../fetch/server.ts'
 
 // The attack table, in Node and in Chromium: test/fetch/attacks.test.ts. Redirects: test/fetch/redirects.test.ts.
-describe('15: the access token is not sent to foreign origins', () => {
+describe('pain 15: the access token is not sent to foreign origins', () => {
   it('and the 401 of one comes back as it is and renews nothing', async () => {
     const [api, foreign] = [await listen(), await listen((_, response) => response.writeHead(401).end('theirs'))]
     const { session, renewals } = await open(api.origin)

@@ -41,7 +41,7 @@ const broken: [what: string, grant: GrantFunction, code: string][] = [
 ]
 
 it.each(broken)(
-  '20: a grant that %s leaves nobody waiting, and no request goes out with the old token',
+  'pain 20: a grant that %s leaves nobody waiting, and no request goes out with the old token',
   async (_what, grant, code) => {
     const { session, sent } = await setUp(grant)
     const calls = Promise.allSettled([
@@ -59,7 +59,7 @@ it.each(broken)(
   },
 )
 
-it('20: the time limit aborts what the grant does', async () => {
+it('pain 20: the time limit aborts what the grant does', async () => {
   let signal: AbortSignal | undefined
   const { session } = await setUp((_tokens, context) => {
     signal = context.signal
@@ -73,7 +73,7 @@ it('20: the time limit aborts what the grant does', async () => {
   await call
 })
 
-it('20: a caller’s own signal ends its wait at once, with its own reason, and nobody else’s', async () => {
+it('pain 20: a caller’s own signal ends its wait at once, with its own reason, and nobody else’s', async () => {
   let answer: (response: object) => void = () => undefined
   let renewals = 0
   const { session, sent } = await setUp(() => {
@@ -97,7 +97,7 @@ it('20: a caller’s own signal ends its wait at once, with its own reason, and 
   expect(renewals).toBe(1)
 })
 
-it('20: a renewal that everybody left is saved all the same', async () => {
+it('pain 20: a renewal that everybody left is saved all the same', async () => {
   let answer: (response: object) => void = () => undefined
   const { session, sent } = await setUp(
     () =>

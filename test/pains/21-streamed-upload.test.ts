@@ -8,7 +8,7 @@ const streams: [what: string, make: () => BodyInit][] = [
   ['a Node Readable', () => Readable.from(['streamed']) as unknown as BodyInit],
 ]
 
-describe('21: an upload that can be streamed once', () => {
+describe('pain 21: an upload that can be streamed once', () => {
   it.each(streams)('waits for a new token while the old one is about to expire, for %s', async (_, make) => {
     const api = await listen(onlyToken(2))
     const { session } = await open(api.origin, { expiresIn: 60, agoMs: 55_000 })

@@ -12,7 +12,7 @@ const answers: [what: string, refresh_token: string | null | undefined, next: st
   ['a new one', secret('new-refresh'), secret('new-refresh')],
 ]
 
-describe('23: a renewal', () => {
+describe('pain 23: a renewal', () => {
   it.each(answers)(
     'that brings %s keeps the session renewable, also after a restart',
     async (_what, refresh_token, next) => {

@@ -5,7 +5,7 @@ import { api, createClock, createStrictServer, tokenEndpoint, user } from '../se
 import { secret } from '../support/no-leaks.ts'
 
 it.each([0, 1, 1000, 4999, 5000, 60_000])(
-  '28: a 401 about the old token that arrives %d ms after the new one is stored starts no renewal',
+  'pain 28: a 401 about the old token that arrives %d ms after the new one is stored starts no renewal',
   async ms => {
     const clock = createClock()
     const server = createStrictServer({ clock })
@@ -41,7 +41,7 @@ it.each([0, 1, 1000, 4999, 5000, 60_000])(
   },
 )
 
-it('28: over any schedule of requests, answers and expiries, each refresh token is sent once', async () => {
+it('pain 28: over any schedule of requests, answers and expiries, each refresh token is sent once', async () => {
   let reached = 0
   const step = fc.constantFrom('request', 'request', 'go on', 'go on', 'go on', 'expire', 'pass')
   await fc.assert(

@@ -77,7 +77,7 @@ function expectHelp(error: SessionError): void {
   expect(`${error.message} ${error.stack} ${JSON.stringify(error)}`).not.toContain(canary)
 }
 
-describe('30: what a renewal ends with', () => {
+describe('pain 30: what a renewal ends with', () => {
   it.each(fromGrants)('%s', async (_what, failure, code, details = {}) => {
     const { session } = await failing(() => Promise.reject(failure))
     const events: string[] = []
@@ -125,7 +125,7 @@ const brokenStorage = (cause: unknown, more: Partial<TokenStorage> = {}): TokenS
   ...more,
 })
 
-describe('30: what else can go wrong', () => {
+describe('pain 30: what else can go wrong', () => {
   const others: [what: string, code: string, act: () => Promise<unknown>, details?: object][] = [
     ['a call before any sign-in', 'signed_out', () => createSession(base).fetch(api), { signInRequired: true }],
     [

@@ -84,7 +84,7 @@ const calls: [what: string, make: () => [input: string | URL | Request, init?: R
   ],
 ]
 
-describe('34: the second send differs from the first by the token alone', () => {
+describe('pain 34: the second send differs from the first by the token alone', () => {
   it.each(calls)('for %s', async (_what, make, body = /^$/) => {
     const { session, sent } = await setUp()
     const [input, init] = make()

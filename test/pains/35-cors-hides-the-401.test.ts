@@ -3,7 +3,7 @@ import { expect, inject, it, onTestFinished } from 'vitest'
 import { bundle, html } from '../fetch/page.ts'
 import { access, listen } from '../fetch/server.ts'
 
-it('35: an API whose 401 lacks CORS headers is never asked with an expired token, so that no network error shows', async () => {
+it('pain 35: an API whose 401 lacks CORS headers is never asked with an expired token, so that no network error shows', async () => {
   const cors = { 'Access-Control-Allow-Origin': '*', 'Access-Control-Allow-Headers': 'authorization' }
   const api = await listen(({ method, headers }, response) => {
     if (method === 'OPTIONS') return response.writeHead(204, cors).end()

@@ -7,7 +7,7 @@ const slash =
   (seen, response) =>
     seen.path === '/items' ? response.writeHead(status, { Location: '/items/' }) : onlyToken(1)(seen, response)
 
-describe('36: a missing trailing slash', () => {
+describe('pain 36: a missing trailing slash', () => {
   it.each([301, 302, 307, 308])('keeps Authorization over the redirect on the same origin (%d)', async status => {
     const api = await listen(slash(status))
     const { session, renewals } = await open(api.origin)

@@ -3,7 +3,7 @@ import { createSession, refreshTokenGrant } from '../../src/index.ts'
 import { startServer } from '../demo/server-support.ts'
 
 // A WebSocket, EventSource and XHR: test/clients.
-describe('42: a stream that reconnects', () => {
+describe('pain 42: a stream that reconnects', () => {
   it('asks for the token at each connect, over two rotations', async () => {
     const server = await startServer({ accessTokenTtlMs: 300_000, heartbeatMs: 20 })
     const { access_token, refresh_token, expires_in } = await server.signIn()

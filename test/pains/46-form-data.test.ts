@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { access, listen, onlyToken, open } from '../fetch/server.ts'
 
-describe('46: a FormData that is sent again', () => {
+describe('pain 46: a FormData that is sent again', () => {
   it('has the boundary of its own send in its header, and the same parts', async () => {
     const api = await listen(onlyToken(2))
     const { session } = await open(api.origin)

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { createSession } from '../../src/index.ts'
 import { access, listen, open, tokens } from '../fetch/server.ts'
 
-describe('49: requests that are not Latchkey’s', () => {
+describe('pain 49: requests that are not Latchkey’s', () => {
   it.each([
     ['an object', (url: string) => [url, { headers: { authorization: 'Basic eDp5' } }] as const],
     ['another case', (url: string) => [url, { headers: { AUTHORIZATION: 'Basic eDp5' } }] as const],

@@ -44,7 +44,7 @@ async function turnsOf(promise: Promise<unknown>): Promise<number> {
   return turns
 }
 
-it('53: a thousand calls with a fresh token ask for no lock and read no storage', async () => {
+it('pain 53: a thousand calls with a fresh token ask for no lock and read no storage', async () => {
   const { session, storage, request, raw } = await setUp()
   for (let call = 0; call < 500; call++) await session.fetch(url)
   for (let call = 0; call < 500; call++) await session.getAccessToken()
@@ -54,7 +54,7 @@ it('53: a thousand calls with a fresh token ask for no lock and read no storage'
   expect(storage.setItem).not.toHaveBeenCalled()
 })
 
-it('53: the request goes out in the caller’s own tick, and its answer takes one turn more than the platform’s', async () => {
+it('pain 53: the request goes out in the caller’s own tick, and its answer takes one turn more than the platform’s', async () => {
   const { session, raw, answer } = await setUp()
   const call = session.fetch(url)
   expect(raw).toHaveBeenCalledTimes(1)
@@ -63,7 +63,7 @@ it('53: the request goes out in the caller’s own tick, and its answer takes on
   expect(await turnsOf(session.fetch(url))).toBeLessThanOrEqual(own + 1)
 })
 
-it('53: a body that can be read again is handed on as it is', async () => {
+it('pain 53: a body that can be read again is handed on as it is', async () => {
   const { session, raw } = await setUp()
   const body = new Blob(['x'])
   await session.fetch(url, { method: 'POST', body })

@@ -10,7 +10,7 @@ it.each([
   ['an opaque token', secret('opaque')],
   ['a token that only looks like a JWT', `${secret('x')}.%%%.z`],
   ['a JWT without a life span', `e30.${Buffer.from('{"sub":"alice"}').toString('base64url')}.${secret('signature')}`],
-])('54: %s of unknown lifetime is used until the server refuses it, and renewed then', async (_what, access_token) => {
+])('pain 54: %s of unknown lifetime is used until the server refuses it, and renewed then', async (_what, access_token) => {
   const clock = createClock()
   let renewals = 0
   let good = access_token

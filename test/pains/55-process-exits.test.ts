@@ -34,12 +34,12 @@ it.each([
   ['memory', 'context', 3600, '200 0'],
   ['a shared storage, with its lock and channel', 'shared', 3600, '200 0'],
   ['a shared storage, after a renewal', 'shared', 0, '200 1'],
-])('55: a script that signs in and makes one call exits by itself, with %s', async (_what, scope, lifetime, output) => {
+])('pain 55: a script that signs in and makes one call exits by itself, with %s', async (_what, scope, lifetime, output) => {
   const script = setUp.replace('SCOPE', JSON.stringify(scope)).replace('LIFETIME', String(lifetime))
   expect(await run(script)).toBe(output)
 })
 
-it('55: a session that can not save exits as well', async () => {
+it('pain 55: a session that can not save exits as well', async () => {
   const script = setUp
     .replace(
       'scope: SCOPE',
@@ -49,7 +49,7 @@ it('55: a session that can not save exits as well', async () => {
   expect(await run(script)).toBe('200 0')
 })
 
-it('55: dispose can be called again and again, also by `using`', async () => {
+it('pain 55: dispose can be called again and again, also by `using`', async () => {
   const script = `${setUp.replace('SCOPE', '"shared"').replace('LIFETIME', '3600')}
 session.dispose()
 session.dispose()

@@ -14,7 +14,7 @@ async function stubborn<T>(call: () => Promise<T>, isRetried: (error: unknown) =
   }
 }
 
-describe('60: retries around session.fetch', () => {
+describe('pain 60: retries around session.fetch', () => {
   it('of a dead session cost one token call in all, and no request', async () => {
     const api = await listen()
     let renewals = 0

@@ -46,7 +46,7 @@ async function openTabs(count: number): Promise<Page[]> {
 }
 
 describe('ten tabs on one localStorage', () => {
-  it('3: make exactly one token call per expiry, 100 expiries long, and nobody is signed out', async () => {
+  it('pain 3: make exactly one token call per expiry, 100 expiries long, and nobody is signed out', async () => {
     const tabs = await openTabs(10)
     for (let round = 1; round <= 100; round++) {
       server.expireAccess()
@@ -61,7 +61,7 @@ describe('ten tabs on one localStorage', () => {
     ['BroadcastChannel', ['channel']],
     ['both', ['locks', 'channel']],
   ])(
-    '3: without %s a loser adopts what the winner got, and nobody is signed out',
+    'pain 3: without %s a loser adopts what the winner got, and nobody is signed out',
     async (_name, missing) => {
       await context.addInitScript(names => {
         if (names.includes('locks')) Object.defineProperty(navigator, 'locks', { value: undefined })
@@ -79,7 +79,7 @@ describe('ten tabs on one localStorage', () => {
     120_000,
   )
 
-  it('43: a sign-out in one tab is a sign-out in all of them, and a reload stays signed out', async () => {
+  it('pain 43: a sign-out in one tab is a sign-out in all of them, and a reload stays signed out', async () => {
     const tabs = await openTabs(3)
     await tabs[0]?.evaluate(() => session.signOut())
     for (const tab of tabs)
@@ -93,7 +93,7 @@ describe('ten tabs on one localStorage', () => {
     ['closed', (tab: Page) => tab.close()],
     ['navigated away', (tab: Page) => tab.goto('about:blank')],
   ])(
-    '4: a tab that is %s in the middle of a renewal leaves the others a token, inside a reuse window',
+    'pain 4: a tab that is %s in the middle of a renewal leaves the others a token, inside a reuse window',
     async (_how, leave) => {
       const tabs = await openTabs(3)
       server.delayTokensMs = 300
@@ -109,7 +109,7 @@ describe('ten tabs on one localStorage', () => {
     30_000,
   )
 
-  it('4: a tab that is frozen while it holds the lock costs the others their bound at most, and does not bring old tokens back', async () => {
+  it('pain 4: a tab that is frozen while it holds the lock costs the others their bound at most, and does not bring old tokens back', async () => {
     const tabs = await openTabs(3)
     server.delayTokensMs = 500
     server.hasReuseWindow = true
@@ -128,7 +128,7 @@ describe('ten tabs on one localStorage', () => {
 })
 
 describe('other ends of a tab', () => {
-  it('4: a tab that crashes in the middle of a renewal leaves the others a token, inside a reuse window', async () => {
+  it('pain 4: a tab that crashes in the middle of a renewal leaves the others a token, inside a reuse window', async () => {
     const tabs = await openTabs(2)
     server.delayTokensMs = 300
     server.hasReuseWindow = true
@@ -143,7 +143,7 @@ describe('other ends of a tab', () => {
     expect(server.stats).toMatchObject({ tokenCalls: 2, refused: 0 })
   }, 30_000)
 
-  it('2: offline is no sign-out: the call says unreachable, and back online the next one renews', async () => {
+  it('pain 2: offline is no sign-out: the call says unreachable, and back online the next one renews', async () => {
     const tab = (await openTabs(1))[0] as Page
     await tab.evaluate(() => session.getAccessToken())
     await context.setOffline(true)
@@ -155,7 +155,7 @@ describe('other ends of a tab', () => {
     expect(await callIn(tab)).toBe(200)
   }, 30_000)
 
-  it('59: a dedicated worker and pages share the lock and the record: one token call an expiry', async () => {
+  it('pain 59: a dedicated worker and pages share the lock and the record: one token call an expiry', async () => {
     const tabs = await openTabs(2)
     const host = tabs[0] as Page
     await host.evaluate(() => {
@@ -186,7 +186,7 @@ describe('other ends of a tab', () => {
 })
 
 describe('a duplicated tab with its own copy of sessionStorage', () => {
-  it('3: never spends the refresh token that the other tab spent', async () => {
+  it('pain 3: never spends the refresh token that the other tab spent', async () => {
     const first = await openTab('/?storage=session')
     await signIn(first)
     const [popup] = await Promise.all([context.waitForEvent('page'), first.evaluate(() => void open(location.href))])
