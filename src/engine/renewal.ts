@@ -16,10 +16,15 @@ import { judge, longestRetryAfterMs } from './verdict.ts'
 
 /** The times of a session, in milliseconds. */
 export interface RenewalNumbers {
+  /** This long before its end a token is renewed behind requests; a quarter of its life at most, jittered. @default 60_000 */
   readonly aheadMs: number
+  /** What a renewal waits for the grant: then its waiters reject `unreachable`. One that never settles is given up after twice as long. @default 30_000 */
   readonly timeoutMs: number
+  /** The wait for the lock: then one take-over where its holder gives no sign of life, else `lock_timeout`. @default 35_000 */
   readonly lockTimeoutMs: number
+  /** Each read or write: then `storage_unavailable`. @default 5_000 */
   readonly storageTimeoutMs: number
+  /** A 401 on a token younger than this is the server's answer, not a reason to renew. @default 5_000 */
   readonly minIntervalMs: number
 }
 

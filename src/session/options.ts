@@ -29,20 +29,22 @@ export interface SessionOptions<SignIn> {
   attach?: Attach
   /** The fetch underneath. @default globalThis.fetch, looked up at each call */
   fetch?: typeof fetch
+  /** Where time comes from, for tests and for hosts with a better one. @default Date.now() and performance.now() */
   clock?: Clock
   /** Hints that the app woke up or the network is back. @default the document's events */
   wake?: Wake | readonly Wake[]
   /** Names the session: several side by side, one per user in a server. @default the hosts of the resources */
   name?: string
+  /** The times of a renewal, in milliseconds; what is no number of at least 0 counts as not given. */
   renewal?: Partial<RenewalNumbers> & {
-    /** Whether an error of the grant is a definitive "no" about the refresh token. */
+    /** Whether an error of the grant is a definitive "no" about the refresh token. @default OAuth's `invalid_grant`, and `refused()` */
     isRefused?: (error: unknown) => boolean
   }
-  /** @default a 401, refined by WWW-Authenticate */
+  /** Whether an answer means that the token is no good. @default a 401, refined by WWW-Authenticate (RFC 6750 §3.1) */
   isAuthFailure?: IsAuthFailure
   /** The resource asks for more (403 insufficient_scope, RFC 9470): resolve with true once there is a better token. */
   onStepUp?: (request: StepUpRequest) => boolean | Promise<boolean>
-  /** @default 'reject' */
+  /** What `fetch` does where nobody is signed in: reject `signed_out`, or send without a token. @default 'reject' */
   whenSignedOut?: 'reject' | 'send-anonymously'
   /** Renews by a timer while the document is visible (or there is none), not only on use. @default false */
   keepFresh?: boolean
@@ -54,14 +56,18 @@ export interface SessionOptions<SignIn> {
 export interface SessionCalls {
   /** A drop-in fetch, bound. Rejects with a {@link SessionError} where no token can be had; its `challenge` is the 401, if there was one. */
   readonly fetch: typeof fetch
-  /** For WebSocket, SSE, gRPC: ask at each connect. Never loops over a life shorter than `minValidityMs`. */
+  /**
+   * The access token, renewed where it ends within `minValidityMs`. For WebSocket, SSE, gRPC: ask at each connect. Never loops over a life
+   * shorter than `minValidityMs`.
+   * @throws SessionError where no token can be had; the signal's reason
+   */
   getAccessToken(options?: { minValidityMs?: number; signal?: AbortSignal }): Promise<string>
-  /** For clients that are no fetch; `{}` outside the resources. */
+  /** What `attach` sets, for clients that are no fetch; `{}` outside the resources. @throws as `getAccessToken` */
   authorizationHeaders(
     url: string | URL,
     options?: { method?: string; signal?: AbortSignal },
   ): Promise<Record<string, string>>
-  /** Renews now, or joins a renewal in flight. */
+  /** Renews now, or joins a renewal in flight; 'adopted': another context did. @throws SessionError, the signal's reason */
   renew(options?: { signal?: AbortSignal }): Promise<{ how: 'renewed' | 'adopted' }>
 }
 
@@ -71,6 +77,7 @@ export type SessionView = Omit<SessionBase, 'adopt' | 'dispose' | typeof Symbol.
 export interface SessionBase extends SessionCalls {
   /** Resolves once the status left 'starting'. Never rejects. */
   readonly ready: Promise<void>
+  /** The same object until something changes. Looking at it starts the session. */
   readonly state: SessionState
   /** A constant, for the server snapshot of `useSyncExternalStore`. */
   readonly serverState: SessionState
@@ -79,16 +86,26 @@ export interface SessionBase extends SessionCalls {
    * where the URL is no answer. @default the location
    */
   completeSignIn(url?: string): Promise<{ appState?: unknown } | undefined>
-  /** Takes over tokens obtained elsewhere (RFC 6749 §5.1 shape); `obtainedAtMs` is when they were asked for. */
+  /**
+   * Takes over tokens obtained elsewhere (RFC 6749 §5.1 shape); `obtainedAtMs` is when they were asked for. Resolves after the write, or its
+   * failure, which `storage-failed` tells.
+   * @throws SessionError `invalid_token_response`, `disposed`
+   */
   adopt(response: TokenResponse, options?: { obtainedAtMs?: number }): Promise<void>
   /**
    * A view with an access token for that resource and scope only (RFC 8707, scope narrowing by RFC 6749 §6). Views of equal targets share
    * one token. Where the server gives none: `token_refused`, for that view alone; some servers spend the refresh token on such a refusal.
    */
   for(target: { resource?: string; scope?: string }): SessionView
-  /** Signed out in the caller's tick; resolves after the local write, whatever the network does. */
+  /**
+   * Signed out in the caller's tick; resolves after the local write, whatever the network does. `revoke: false` leaves the tokens valid at
+   * the server (RFC 7009 is not spoken); `endSession` ends the user's session there as well, where the grant can (OpenID RP-Initiated Logout).
+   * @default { revoke: true }
+   */
   signOut(options?: { revoke?: boolean; endSession?: EndSessionOptions }): Promise<void>
+  /** Runs at each change of `state`; returns how to stop. Bound, as is `on`: fits `useSyncExternalStore`. */
   subscribe(listener: () => void): () => void
+  /** Runs at each event of that type; returns how to stop. A listener that throws or hangs changes nothing. */
   on<Type extends keyof SessionEvents>(type: Type, listener: (payload: SessionEvents[Type]) => unknown): () => void
   /** Repeatable. A renewal under way still commits; later calls reject `disposed`. */
   dispose(): void
