@@ -34,10 +34,13 @@ it.each([
   ['memory', 'context', 3600, '200 0'],
   ['a shared storage, with its lock and channel', 'shared', 3600, '200 0'],
   ['a shared storage, after a renewal', 'shared', 0, '200 1'],
-])('pain 55: a script that signs in and makes one call exits by itself, with %s', async (_what, scope, lifetime, output) => {
-  const script = setUp.replace('SCOPE', JSON.stringify(scope)).replace('LIFETIME', String(lifetime))
-  expect(await run(script)).toBe(output)
-})
+])(
+  'pain 55: a script that signs in and makes one call exits by itself, with %s',
+  async (_what, scope, lifetime, output) => {
+    const script = setUp.replace('SCOPE', JSON.stringify(scope)).replace('LIFETIME', String(lifetime))
+    expect(await run(script)).toBe(output)
+  },
+)
 
 it('pain 55: a session that can not save exits as well', async () => {
   const script = setUp
