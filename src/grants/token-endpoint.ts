@@ -66,7 +66,12 @@ async function post(
   const proved = { method: 'POST', url: request.url }
   let wantsNonce = false
 
-  const given = defined({ ...request.fields, ...(request.isFirstParty ? {} : options.parameters) })
+  const given = defined({
+    ...request.fields,
+    ...(request.isFirstParty ? {} : options.parameters),
+    // A view's token is for this and nothing more (RFC 8707 §2.2, RFC 6749 §6).
+    ...(request.isRevocation ? {} : context.target),
+  })
   const { headers, fields } = await authenticate(options, request, given)
   const body = defined({ ...fields, ...given })
   try {

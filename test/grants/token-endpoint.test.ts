@@ -81,6 +81,41 @@ describe('passwordGrant', () => {
   })
 })
 
+describe('a view asks for its resource and scope alone, whatever the grant asks for', () => {
+  const target = { resource: `${api}/mail`, scope: 'mail' }
+  const asked = { tokenEndpoint, clientId, scope: 'all', resource: api, parameters: { scope: 'all' } }
+
+  it('at a renewal (RFC 6749 §6, RFC 8707 §2.2)', async () => {
+    const { session, server } = setUp(passwordGrant(asked))
+    await session.signIn(user)
+    await session.for(target).getAccessToken()
+    expect(server.requests.at(-1)?.fields).toMatchObject({ grant_type: 'refresh_token', ...target })
+  })
+
+  it('by client credentials', async () => {
+    const { session, server } = setUp(clientCredentials({ ...asked, clientSecret }), {
+      client: { id: clientId, secret: clientSecret, auth: 'client_secret_basic' },
+    })
+    await session.for(target).getAccessToken()
+    expect(server.requests.at(-1)?.fields).toMatchObject({ grant_type: 'client_credentials', ...target })
+  })
+
+  it('at a first-party endpoint', async () => {
+    const sent: unknown[] = []
+    const session = createSession({
+      resources: api,
+      grant: passwordGrant({ ...asked, refreshEndpoint: `${api}/refresh` }),
+      fetch: async (input, init) => {
+        sent.push(JSON.parse(await new Request(input, init).text()))
+        return Response.json({ access_token: secret('view'), expires_in: 60 })
+      },
+    })
+    await session.adopt({ access_token: secret('own'), refresh_token: secret('refresh'), expires_in: 60 })
+    await session.for(target).getAccessToken()
+    expect(sent).toEqual([{ refresh_token: secret('refresh'), ...target }])
+  })
+})
+
 describe('clientCredentials', () => {
   it('signs in by itself at the first call, once for many, and again when the token has expired', async () => {
     const { session, server, clock } = setUp(clientCredentials({ tokenEndpoint, clientId, clientSecret }), {
