@@ -68,7 +68,8 @@ interface Completion {
   readonly state: string
   /** What the address bar shows since: the second call may see that only. */
   readonly address: string | undefined
-  readonly response: Promise<SignInResponse>
+  /** The exchange ends early where all who joined have left. */
+  join(signal: AbortSignal): Promise<SignInResponse>
 }
 
 const completions = new Set<Completion>()
@@ -227,7 +228,7 @@ export function authorizationCode(options: AuthorizationCodeOptions): Grant<Sign
   /** Synchronous up to the exchange: the address is clean and the sign-in taken out before anybody else can look. */
   function complete(url: string, context: GrantContext): Promise<SignInResponse | undefined> {
     const shared = completionOf(url)
-    if (shared) return shared.response
+    if (shared) return shared.join(context.signal)
     const answer = answerOf(url)
     if (!answer) return Promise.resolve(undefined)
     const { state } = answer
@@ -245,10 +246,13 @@ export function authorizationCode(options: AuthorizationCodeOptions): Grant<Sign
       throw signInFailure('state', 'No sign-in of this tab waits for this answer. Sign in again.')
     }
     const address = cleanAddress(url)
-    const response = finish(pending, url, context).finally(() => completions.delete(completion))
-    const completion: Completion = { owner: pending.owner, state, address, response }
+    const abort = new AbortController()
+    const response = finish(pending, url, { ...context, signal: abort.signal }).finally(() =>
+      completions.delete(completion),
+    )
+    const completion: Completion = { owner: pending.owner, state, address, join: joining(response, abort) }
     completions.add(completion)
-    return response
+    return completion.join(context.signal)
   }
 
   // What is no answer takes no other sign-in's place.
@@ -275,6 +279,21 @@ async function checkIdToken({ as, client, response }: Exchange, pending: Pending
     )
   } catch (error) {
     throw wrongField(error)
+  }
+}
+
+/** Whoever leaves ends the work for himself; the last one ends it. A call that takes another's place joins in the same turn. */
+function joining<T>(work: Promise<T>, abort: AbortController): (signal: AbortSignal) => Promise<T> {
+  const signals = new Set<AbortSignal>()
+  return signal => {
+    signals.add(signal)
+    const leave = async () => {
+      signals.delete(signal)
+      await undefined
+      if (!signals.size) abort.abort(signal.reason)
+    }
+    signal.addEventListener('abort', leave, { once: true })
+    return work
   }
 }
 

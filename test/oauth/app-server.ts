@@ -36,7 +36,8 @@ const page = (
   Object.assign(globalThis, { create, told, session: create(), issuer: '${issuer}' })
   globalThis.signIn = input => { globalThis.signingIn = told(session.signIn(input)); return signingIn }
   if (location.pathname === '/callback') {
-    const calls = how.has('strict') ? [session.completeSignIn(), session.completeSignIn()] : [session.completeSignIn()]
+    const calls = [session.completeSignIn()]
+    if (how.has('strict')) calls.push((how.get('strict') === 'remount' ? create() : session).completeSignIn())
     globalThis.completed = Promise.all(calls.map(told))
   }
   document.body.onclick = () => signIn()

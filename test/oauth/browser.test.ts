@@ -104,6 +104,26 @@ describe('by redirect', () => {
     expect(await stateOf(page)).toEqual(['signed-in', 'ada'])
   })
 
+  test('completed twice at once, as StrictMode does, it is one exchange and one sign-in', async () => {
+    const page = await openApp('?strict')
+    await leave(page, { appState: 7 })
+    await login(page)
+    const before = tokenCalls()
+    expect((await comeBack(page)).at(-1)).toEqual({ value: { appState: 7 } })
+    expect(tokenCalls()).toBe(before + 1)
+    expect(await stateOf(page)).toEqual(['signed-in', 'ada'])
+  })
+
+  test('completed again by another session of the page while the exchange runs, it is one exchange', async () => {
+    const page = await openApp('?strict=remount')
+    await leave(page, { appState: 7 })
+    await login(page)
+    const before = tokenCalls()
+    expect(await comeBack(page)).toEqual([{ value: { appState: 7 } }, { value: { appState: 7 } }])
+    expect(tokenCalls()).toBe(before + 1)
+    expect(await stateOf(page)).toEqual(['signed-in', 'ada'])
+  })
+
   test('consent refused is access_denied', async () => {
     const page = await openApp()
     await leave(page)
