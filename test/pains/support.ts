@@ -93,7 +93,7 @@ export function createGraceServer({ now }: { now(): number }, graceMs = 0) {
   function rotate(refresh = '') {
     stats.tokenCalls++
     const known = successors.get(refresh)
-    if (known && now() - known.usedAtMs <= graceMs) return answer(known.number)
+    if (known && now() - known.usedAtMs < graceMs) return answer(known.number)
     if (refresh !== secret(`refresh-${count}`)) {
       stats.refusals++
       throw Response.json({ error: 'invalid_grant' }, { status: 400 })
