@@ -10,6 +10,8 @@ export interface ApiKeyOptions {
   keys: Keys | (() => Keys | Promise<Keys>)
   /** Where the key goes. Query parameters are refused: they end up in logs. @default 'x-api-key' */
   header?: string
+  /** There is none: a key in a URL ends up in logs, histories and referrers. */
+  query?: never
 }
 
 /** The keys that were tried since the first 401 of a wave. */
@@ -22,9 +24,16 @@ interface Wave {
 /**
  * A service key that is rotated without a gap. Headless. A 401 tries the next key once, the one that works is kept, and when all were
  * refused the 401 is the answer: nothing is tried again for `minIntervalMs`.
- * @throws SessionError `misconfigured` where there is no key, or the header is none
+ * @throws SessionError `misconfigured` where there is no key, one that no header carries, another place for it, or the header is none
  */
-export function apiKey({ keys, header: name = 'x-api-key' }: ApiKeyOptions): Grant<void> {
+export function apiKey({ keys, header: name = 'x-api-key', ...others }: ApiKeyOptions): Grant<void> {
+  const [other] = Object.keys(others)
+  if (other !== undefined) {
+    throw new SessionError(
+      'misconfigured',
+      `apiKey() takes keys and header, and no ${other}. A key goes into a header: in a query it ends up in logs and histories.`,
+    )
+  }
   const checked = headerName(name)
   const fixed = typeof keys === 'function' ? undefined : listOf(keys)
   const load = async () => fixed ?? listOf(await (keys as () => Keys | Promise<Keys>)())
@@ -53,9 +62,8 @@ export function apiKey({ keys, header: name = 'x-api-key' }: ApiKeyOptions): Gra
       // A ring: on from the refused key.
       const place = wave.keys.indexOf(accessToken)
       const ring = [...wave.keys.slice(place + 1), ...wave.keys.slice(0, place + 1)]
-      const next = ring.find(key => !wave?.tried.has(key))
-      if (next === undefined) throw new Error('Every key was refused.')
-      return { access_token: next }
+      // A function that was asked anew and knows no other key: this one's next 401 is the answer.
+      return { access_token: ring.find(key => !wave?.tried.has(key)) ?? accessToken }
     },
     canRenew({ accessToken }) {
       const known = current() ?? (fixed && { keys: fixed, tried: new Set<string>(), startedAtMs: 0 })
@@ -65,11 +73,19 @@ export function apiKey({ keys, header: name = 'x-api-key' }: ApiKeyOptions): Gra
 }
 
 function listOf(keys: Keys): readonly string[] {
-  const list = [keys].flat()
-  if (!list.length || list.some(key => typeof key !== 'string' || !key)) {
+  // Keys from files end with a line break, which platforms take away too (Fetch standard, normalize a header value).
+  const list = [keys].flat().map(key => (typeof key === 'string' ? key.trim() : ''))
+  if (!list.length || list.includes('')) {
     throw new SessionError(
       'misconfigured',
       "No API key. Write keys: 'the-key', several of them, or a function that fetches them.",
+    )
+  }
+  const odd = list.findIndex(key => !/^[\x21-\x7e]+$/.test(key))
+  if (odd >= 0) {
+    throw new SessionError(
+      'misconfigured',
+      `Key ${odd + 1} of ${list.length} holds a space, a line break or another character that no header carries. Is it a whole file?`,
     )
   }
   return list

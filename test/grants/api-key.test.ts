@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { apiKey, createSession, header } from '../../src/index.ts'
+import { apiKey, createSession, header, memoryStorage } from '../../src/index.ts'
 import { createClock } from '../servers/strict-authorization-server.ts'
 import { secret } from '../support/no-leaks.ts'
 
@@ -83,10 +83,82 @@ describe('apiKey', () => {
     expect(asked).toBe(2)
   })
 
+  it.each([1, 10])(
+    'gives the 401 as the answer where a function knows no other key, to %d calls at once',
+    async calls => {
+      const clock = createClock()
+      const api = createApi()
+      let asked = 0
+      const grant = apiKey({
+        keys: () => {
+          asked++
+          return one
+        },
+      })
+      const session = createSession({ resources, grant, fetch: api.fetch, clock })
+      const answers = await Promise.all(Array.from({ length: calls }, () => session.fetch(url)))
+      expect(answers.map(({ status }) => status)).toEqual(Array(calls).fill(401))
+      expect(asked).toBe(2)
+      const before = api.seen.length
+      expect(before).toBeLessThanOrEqual(2 * calls)
+      for (let call = 0; call < 5; call++) expect((await session.fetch(url)).status).toBe(401)
+      expect([asked, api.seen.length - before]).toEqual([2, 5])
+      clock.advance(5001)
+      api.valid.add(one)
+      expect((await session.fetch(url)).status).toBe(200)
+    },
+  )
+
+  it('goes on to the third key with the next call, since a call is sent twice at most', async () => {
+    const api = createApi(three)
+    const session = createSession({ resources, grant: apiKey({ keys: [one, two, three] }), fetch: api.fetch })
+    expect((await session.fetch(url)).status).toBe(401)
+    expect((await session.fetch(url)).status).toBe(200)
+    expect((await session.fetch(url)).status).toBe(200)
+    expect(api.seen).toEqual([one, two, two, three, three])
+  })
+
+  it('keeps the key that works over a restart, and is not bound to one that is in no list any more', async () => {
+    const api = createApi(two)
+    const storage = memoryStorage()
+    const start = (...keys: string[]) =>
+      createSession({ resources, grant: apiKey({ keys }), fetch: api.fetch, storage })
+    using before = start(one, two)
+    expect((await before.fetch(url)).status).toBe(200)
+    using after = start(one, two)
+    expect((await after.fetch(url)).status).toBe(200)
+    expect(api.seen).toEqual([one, two, two])
+    api.valid = new Set([three])
+    using later = start(three)
+    expect((await later.fetch(url)).status).toBe(200)
+    expect(api.seen.slice(3)).toEqual([two, three])
+  })
+
+  it('leaves a key that the caller set, and its 401, to the caller', async () => {
+    const api = createApi(two)
+    const session = createSession({ resources, grant: apiKey({ keys: [one, two] }), fetch: api.fetch })
+    expect((await session.fetch(url, { headers: { 'X-API-Key': three } })).status).toBe(401)
+    expect(api.seen).toEqual([three])
+  })
+
   it('says what to write instead of a query parameter or no key', () => {
     expect(() => apiKey({ keys: one, header: '?key=' })).toThrow(/logs/)
+    for (const place of ['query', 'param', 'in']) {
+      expect(() => apiKey({ keys: one, [place]: 'key' })).toThrow(new RegExp(`no ${place}\\..*logs`))
+    }
     expect(() => apiKey({ keys: [] })).toThrow(/keys: 'the-key'/)
+    expect(() => apiKey({ keys: [one, ''] })).toThrow(/keys: 'the-key'/)
     expect(() => header('a b')).toThrow(/x-api-key/)
+  })
+
+  it('takes a key as a file holds it, with its line break, and says which one no header can carry', async () => {
+    const api = createApi(one)
+    const session = createSession({ resources, grant: apiKey({ keys: `${one}\n` }), fetch: api.fetch })
+    expect((await session.fetch(url)).status).toBe(200)
+    for (const odd of [`${one}\n${two}`, `${one} ${two}`, 'schlüssel', 'a\u0000b']) {
+      const refusal = { code: 'misconfigured', message: expect.stringContaining('Key 2 of 2') }
+      expect(() => apiKey({ keys: [one, odd] })).toThrow(expect.objectContaining(refusal))
+    }
   })
 })
 
