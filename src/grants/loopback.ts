@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer } from 'node:http'
+import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { SessionError } from '../values/errors.ts'
 import type { Opener } from './open.ts'
@@ -15,6 +15,8 @@ const page = `<!doctype html><html lang="en"><meta charset="utf-8"><title>Signed
 <style>body { font: 1.2rem/1.5 system-ui, sans-serif; text-align: center; margin-top: 20vh }</style>
 <p>You may close this page and go back to the program.</p></html>`
 
+const loopbackUri = /^http:\/\/(127\.0\.0\.1|localhost)(:\d+)?([/?]|$)/
+
 /**
  * Signs in with the user's own browser, for programs (RFC 8252 §7.3): listens on 127.0.0.1, on a free port unless the `redirectUri` names
  * one. Ctrl-C and a time-out are `sign_in_cancelled`; the port is gone however it ends.
@@ -22,11 +24,20 @@ const page = `<!doctype html><html lang="en"><meta charset="utf-8"><title>Signed
 export function loopback({ openBrowser = openSystemBrowser, timeoutMs = 300_000 }: LoopbackOptions = {}): Opener {
   return {
     async prepare({ redirectUri = 'http://127.0.0.1/callback' }) {
+      if (!loopbackUri.test(redirectUri)) {
+        throw new SessionError(
+          'misconfigured',
+          "loopback() listens on 127.0.0.1 alone. Write redirectUri: 'http://127.0.0.1/callback', with a port only if the server wants one.",
+        )
+      }
       const wanted = new URL(redirectUri)
-      let onAnswer: ((url: URL) => boolean) | undefined
+      let onAnswer: ((query: string) => boolean) | undefined
+      let lastPage: ServerResponse | undefined
       const server = createServer((request, response) => {
-        const url = new URL(request.url ?? '/', wanted)
-        const isAnswer = request.method === 'GET' && url.pathname === wanted.pathname && onAnswer?.(url) === true
+        // Not by URL, which throws at some paths: anybody on this machine may send what they like.
+        const [path = '', query = ''] = request.url?.split(/\?(.*)/s) ?? []
+        const isAnswer = request.method === 'GET' && path === wanted.pathname && onAnswer?.(query) === true
+        if (isAnswer) lastPage = response
         response.writeHead(isAnswer ? 200 : 404, {
           'Content-Type': 'text/html; charset=utf-8',
           'Content-Security-Policy': "default-src 'none'; style-src 'unsafe-inline'",
@@ -54,11 +65,12 @@ export function loopback({ openBrowser = openSystemBrowser, timeoutMs = 300_000 
               clearTimeout(timer)
               process.off('SIGINT', onInterrupt)
             }
-            onAnswer = ({ searchParams, search }) => {
+            onAnswer = query => {
+              const fields = new URLSearchParams(query)
               // What is no answer to this sign-in is nobody's business here: whoever sent it can't end it.
-              if (searchParams.get('state') !== state) return false
-              if (!searchParams.has('code') && !searchParams.has('error')) return false
-              resolve(own + search)
+              if (fields.get('state') !== state) return false
+              if (!fields.has('code') && !fields.has('error')) return false
+              resolve(`${own.replace(/\?.*/, '')}?${query}`)
               return true
             }
             Promise.resolve()
@@ -69,7 +81,10 @@ export function loopback({ openBrowser = openSystemBrowser, timeoutMs = 300_000 
           stop()
           onAnswer = undefined
           server.close()
-          server.closeIdleConnections()
+          // Browsers open connections ahead and keep them: they would hold the program after its sign-in.
+          const leave = () => server.closeAllConnections()
+          if (lastPage && !lastPage.writableFinished) lastPage.once('close', leave)
+          else leave()
         },
       }
     },
