@@ -5,7 +5,7 @@ import type { TokenResponse } from '../values/token-set.ts'
 import { errorCode, TokenEndpointError } from './endpoint-error.ts'
 
 export interface CookieSessionOptions {
-  /** POST with the cookie: 200 with a token response, 401 where there is no session. */
+  /** POST with the cookie: 200 with a token response, 401 where there is no session. A view (`session.for`) sends `{ resource, scope }` as JSON. */
   refreshEndpoint: string
   /** POST with the input of `session.signIn(input)` as JSON: 200 with a token response, 401 for a wrong password. */
   signInEndpoint?: string
@@ -61,7 +61,7 @@ export function cookieSession(options: CookieSessionOptions): Grant<unknown> {
   }
 
   const refresh = (context: GrantContext) =>
-    post(refreshEndpoint, undefined, context).catch(error => {
+    post(refreshEndpoint, context.target, context).catch(error => {
       throw error.status === 401 ? refused(error) : error
     })
 

@@ -43,6 +43,8 @@ interface Device {
 
 // RFC 8628 §3.2 and §3.5.
 const defaultIntervalMs = 5000
+// Where the server does not say, although it has to: nobody asks for ever.
+const defaultLifeMs = 600_000
 const slowDownMs = 5000
 
 /**
@@ -70,7 +72,9 @@ export function deviceCode(options: DeviceCodeOptions): Grant<DeviceSignIn> {
     )
     if (!response.ok) throw await endpointError(response)
     const answer = (await readJson(response)) ?? {}
-    const { device_code, user_code, verification_uri, verification_uri_complete, expires_in, interval } = answer
+    const { device_code, user_code, verification_uri_complete, expires_in, interval } = answer
+    // Google writes it as the drafts of RFC 8628 did.
+    const verification_uri = answer.verification_uri ?? answer.verification_url
     if (![device_code, user_code, verification_uri].every(field => typeof field === 'string')) {
       throw signInFailure('device_code', 'The authorization server gave no device code.')
     }
@@ -81,7 +85,7 @@ export function deviceCode(options: DeviceCodeOptions): Grant<DeviceSignIn> {
         userCode: user_code as string,
         verificationUri: verification_uri as string,
         ...(typeof verification_uri_complete === 'string' && { verificationUriComplete: verification_uri_complete }),
-        expiresAtMs: context.nowMs() + Number(expires_in) * 1000,
+        expiresAtMs: context.nowMs() + (Number(expires_in) > 0 ? Number(expires_in) * 1000 : defaultLifeMs),
       },
     }
   }

@@ -30,14 +30,25 @@ export function reactNativeAppAuth<Config>(AppAuth: AppAuthLike<Config>, config:
       const startedAtMs = nowMs()
       return wireOf(await AppAuth.authorize(config).catch(failSignIn), startedAtMs)
     },
-    async renew({ refreshToken = '' }, { nowMs }) {
+    async renew({ refreshToken = '' }, { nowMs, target }) {
       const startedAtMs = nowMs()
-      return wireOf(await AppAuth.refresh(config, { refreshToken }).catch(failRenewal), startedAtMs)
+      const asked = target ? narrowed(config, target) : config
+      return wireOf(await AppAuth.refresh(asked, { refreshToken }).catch(failRenewal), startedAtMs)
     },
     async revoke({ refreshToken, accessToken }) {
       await AppAuth.revoke?.(config, { tokenToRevoke: refreshToken ?? accessToken, sendClientId: true })
     },
     canRenew: ({ refreshToken }) => !!refreshToken,
+  }
+}
+
+/** What a view asks for, in the fields of AppAuth's configuration. */
+function narrowed<Config>(config: Config, { resource, scope }: { resource?: string; scope?: string }): Config {
+  const { additionalParameters } = config as { additionalParameters?: Record<string, string> }
+  return {
+    ...config,
+    ...(scope && { scopes: scope.split(' ') }),
+    ...(resource && { additionalParameters: { ...additionalParameters, resource } }),
   }
 }
 

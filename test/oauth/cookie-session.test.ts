@@ -156,4 +156,21 @@ describe('cookieSession', () => {
     await session.signOut()
     await vi.waitFor(() => expect(backend.sessions.size).toBe(0))
   })
+
+  test('a view asks for its resource and scope', async () => {
+    const bodies: unknown[] = []
+    const session = createSession({
+      resources: 'https://api.example.com',
+      grant: cookieSession({ refreshEndpoint: 'https://app.example.com/refresh' }),
+      async fetch(_input, init) {
+        bodies.push(init?.body && JSON.parse(String(init.body)))
+        return Response.json({ access_token: secret(`access-${bodies.length}`), expires_in: 60 })
+      },
+    })
+    await session.ready
+    const target = { resource: 'https://api.example.com/mail', scope: 'read' }
+    expect(await session.for(target).getAccessToken()).toBe(secret('access-2'))
+    expect(await session.getAccessToken()).toBe(secret('access-1'))
+    expect(bodies).toEqual([undefined, target])
+  })
 })

@@ -170,4 +170,52 @@ describe('the device code grant (RFC 8628)', () => {
     await settle()
     expect(polls()).toBe(before)
   })
+
+  test.each([
+    [
+      'Google’s name of the URI, and no interval',
+      { verification_url: 'https://example.com/device', expires_in: 900 },
+      900,
+    ],
+    ['no lifetime', { verification_uri: 'https://example.com/device' }, 600],
+  ])('takes an answer with %s', async (_, fields, seconds) => {
+    const answer = JSON.stringify({ device_code: 'd', user_code: 'ABCD', ...fields })
+    server.intercept = (request, response) => {
+      if (request.url === '/token') error('authorization_pending')(response)
+      else if (request.url?.startsWith('/device/'))
+        response.writeHead(200, { 'Content-Type': 'application/json' }).end(answer)
+      else return false
+      return true
+    }
+    const { prompt, signingIn } = await start()
+    expect(prompt.verificationUri).toBe('https://example.com/device')
+    expect(Math.round((prompt.expiresAtMs - Date.now()) / 1000)).toBe(seconds)
+    const before = polls()
+    await passUntilPoll(5000)
+    expect(polls()).toBe(before + 1)
+    vi.setSystemTime(prompt.expiresAtMs)
+    await vi.advanceTimersByTimeAsync(5000)
+    expect(causeOf(await failureOf(signingIn))).toBe('expired_token')
+  })
+
+  test('an answer without a code is sign_in_failed', async () => {
+    server.intercept = (request, response) => {
+      if (!request.url?.startsWith('/device/')) return false
+      response.writeHead(200, { 'Content-Type': 'text/html' }).end('<p>Log in to the hotel’s network')
+      return true
+    }
+    const failure = await failureOf(createTv().signIn())
+    expect(failure.code).toBe('sign_in_failed')
+    expect(causeOf(failure)).toBe('device_code')
+  })
+
+  test('a signOut meanwhile is sign_in_cancelled, and nobody polls', async () => {
+    const { session, signingIn } = await start()
+    await session.signOut()
+    expect((await failureOf(signingIn)).code).toBe('sign_in_cancelled')
+    const before = polls()
+    await vi.advanceTimersByTimeAsync(20_000)
+    await settle()
+    expect(polls()).toBe(before)
+  })
 })

@@ -119,4 +119,19 @@ describe('reactNativeAppAuth', () => {
     expect((await failureOf(offline.renew())).code).toBe('unreachable')
     expect(offline.state.status).toBe('signed-in')
   })
+
+  test('a view asks for its resource and scope', async () => {
+    const asked: unknown[] = []
+    const session = createApp({
+      async refresh(given) {
+        asked.push(given)
+        return tokens('view')
+      },
+    })
+    await session.signIn()
+    await session.for({ resource: 'https://api.example.com/mail', scope: 'read' }).getAccessToken()
+    expect(asked).toEqual([
+      { ...config, scopes: ['read'], additionalParameters: { resource: 'https://api.example.com/mail' } },
+    ])
+  })
 })
