@@ -1,5 +1,8 @@
-/** What an authorization server appends to the redirect URI (RFC 6749 §4.1.2, RFC 9207, OpenID Connect Session Management). */
-const answerFields = ['code', 'state', 'iss', 'error', 'error_description', 'error_uri', 'session_state']
+/**
+ * What an authorization server appends to the redirect URI (RFC 6749 §4.1.2, RFC 9207, OpenID Connect Session Management). Some add
+ * to their errors: Entra ID's `error_subcode`.
+ */
+const answerField = /^(code|state|iss|error(_\w+)?|session_state)(=|$)/
 
 /** The parameters of an answer, or `undefined` where the URL is none. */
 export function answerOf(url: string | undefined): (URLSearchParams & { state: string }) | undefined {
@@ -21,11 +24,9 @@ export function cleanAddress(url: string): string | undefined {
 
 function cleaned(url: string): string {
   const [, path = '', query = '', hash = ''] = /^([^?#]*)\??([^#]*)(#.*)?$/.exec(url) ?? []
-  const own = query.split('&').filter(pair => pair && !isAnswerField(pair))
+  const own = query.split('&').filter(pair => pair && !answerField.test(pair))
   return `${path}${own.length ? `?${own.join('&')}` : ''}${hash}`
 }
-
-const isAnswerField = (pair: string) => answerFields.some(field => pair === field || pair.startsWith(`${field}=`))
 
 /** Whether an answer came in at the redirect URI. Static servers add or drop a slash. */
 export const isAt = (url: string, redirectUri: string): boolean => place(url) === place(redirectUri)

@@ -136,10 +136,12 @@ describe('by redirect', () => {
   test('a wrong state fails and sends nothing; own parameters and the hash stay', async () => {
     const before = tokenCalls()
     const page = await context.newPage()
-    await page.goto(`${app.origin}/callback?own=%20a&code=1&state=2&iss=x&session_state=y#hash`)
+    await page.goto(
+      `${app.origin}/callback?own=%20a&error=1&errors=2&error_subcode=cancel&state=2&iss=x&session_state=y#hash`,
+    )
     await ready(page)
     expect(await page.evaluate(() => completed)).toEqual([{ code: 'sign_in_failed', cause: 'state' }])
-    expect(page.url()).toBe(`${app.origin}/callback?own=%20a#hash`)
+    expect(page.url()).toBe(`${app.origin}/callback?own=%20a&errors=2#hash`)
     expect(tokenCalls()).toBe(before)
   })
 
