@@ -129,9 +129,9 @@ describe.each(names)('pain 5: a listener of %s', name => {
         let hasCalled = false
         const call = async () => act(session)
         listen(session, name, () => {
-          held.push(faults.holders)
           if (hasCalled) return undefined
           hasCalled = true
+          held.push(faults.holders)
           const result = caught(call())
           inner.push(result)
           return how === 'awaited' ? result : undefined
