@@ -63,16 +63,22 @@ export function createRealm(
 }
 
 /** As IndexedDB and AsyncStorage are: each call takes some turns, and others run in between. */
-export function asyncStorage(items: Map<string, string>, turns = 3): TokenStorage {
+export function asyncStorage(items: Map<string, string>, canCompare = false): TokenStorage {
   const later = async <T>(act: () => T) => {
-    for (let turn = 0; turn < turns; turn++) await undefined
+    for (let turn = 0; turn < 3; turn++) await undefined
     return act()
+  }
+  const replace = (key: string, expected: string | undefined, value: string) => {
+    const isSame = items.get(key) === expected
+    if (isSame) items.set(key, value)
+    return isSame
   }
   return {
     scope: 'shared',
     getItem: key => later(() => items.get(key)),
     setItem: (key, value) => later(() => void items.set(key, value)),
     removeItem: key => later(() => void items.delete(key)),
+    ...(canCompare && { replaceItem: (...args: Parameters<typeof replace>) => later(() => replace(...args)) }),
   }
 }
 
