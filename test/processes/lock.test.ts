@@ -4,9 +4,14 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { Worker } from 'node:worker_threads'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { fileLock } from '../../src/locks/file.ts'
+import type { CrashOptions } from './lock-crash.ts'
 
+const crash = new URL('./lock-crash.ts', import.meta.url)
+/** Where the counts are in what the workers share. */
+const at = { holds: 1, doubles: 2, deaths: 3, first: 4, most: 100_000 }
 const script = fileURLToPath(new URL('./lock-torture.ts', import.meta.url))
 let folder: string
 beforeEach(() => {
@@ -54,6 +59,19 @@ describe('the file lock among processes', () => {
       expect(most).toBe(1)
       expect(existsSync(`${path}.lock`)).toBe(false)
     }
+  }, 60_000)
+
+  it('never has two holders, and never stands still, although hundreds die in the middle of taking, breaking and releasing it', async () => {
+    const shared = new SharedArrayBuffer(4 * (at.first + at.most))
+    const workerData: CrashOptions = { path: join(folder, 'lock'), untilMs: Date.now() + 4000, shared }
+    const workers = Array.from({ length: 6 }, () => new Worker(crash, { workerData }))
+    await Promise.all(workers.map(worker => once(worker, 'exit')))
+    const counts = new Int32Array(shared)
+    expect(counts[at.doubles]).toBe(0)
+    expect(counts[at.deaths]).toBeGreaterThan(50)
+    expect(counts[at.holds]).toBeGreaterThan(50)
+    // Of the last to die; what hundreds of others left was swept.
+    expect(readdirSync(folder).length).toBeLessThan(10)
   }, 60_000)
 
   it('is broken in bounded time when its holders are killed, and leaves no claims behind', async () => {
