@@ -11,7 +11,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createSession } from '../../src/index.ts'
 import { fileStorage } from '../../src/node.ts'
 import { describeLock } from '../locks/lock-suite.ts'
@@ -85,6 +85,91 @@ describe('fileStorage', () => {
         expect.objectContaining({ code: 'storage_corrupt' }),
       )
     }
+  })
+
+  it('lets a sign-in write over a damaged file, and over nothing else of another key', async () => {
+    const path = join(folder, 'credentials')
+    const storage = fileStorage(path)
+    await storage.setItem('latchkey:other', 'theirs')
+    await storage.setItem(key, 'ours')
+    const [own = ''] = readdirSync(folder).filter(name => name !== 'credentials')
+    for (const damaged of [join(folder, own), path]) {
+      writeFileSync(damaged, '{"key":"latch', { mode: 0o600 })
+      const session = createSession({
+        resources: 'https://api.example.com',
+        grant: async () => ({ access_token: 'x' }),
+        name: damaged === path ? 'other' : 'a',
+        storage,
+      })
+      await expect(session.getAccessToken()).rejects.toMatchObject({ code: 'signed_out' })
+      expect(session.state).toEqual({ status: 'signed-out', reason: 'storage_corrupt' })
+      const failures: unknown[] = []
+      session.on('storage-failed', failure => failures.push(failure))
+      await session.adopt({ access_token: secret('a'), expires_in: 60 })
+      expect(failures).toEqual([])
+      expect(readFileSync(damaged, 'utf8')).toContain(secret('a'))
+      session.dispose()
+    }
+    expect(
+      readdirSync(folder)
+        .filter(name => !name.includes('.lock'))
+        .sort(),
+    ).toEqual(['credentials', own])
+  })
+
+  it('keeps two first keys apart that two processes write at once', async () => {
+    const path = join(folder, 'credentials')
+    // Both look before either writes: the second finds the file only as it puts its own there.
+    const late = fileStorage(path)
+    const sneak = vi.spyOn(JSON, 'stringify').mockImplementationOnce(value => {
+      sneak.mockRestore()
+      fileStorage(path).setItem('latchkey:alice', 'A')
+      return JSON.stringify(value)
+    })
+    await late.setItem('latchkey:bob', 'B')
+    expect([await late.getItem('latchkey:alice'), await late.getItem('latchkey:bob')]).toEqual(['A', 'B'])
+  })
+
+  it('makes what a link points to, where that is not there yet', async () => {
+    symlinkSync('real', join(folder, 'link'))
+    await fileStorage(join(folder, 'link')).setItem(key, 'new')
+    expect(readdirSync(folder).sort()).toEqual(['link', 'real'])
+    expect(await fileStorage(join(folder, 'link')).getItem(key)).toBe('new')
+  })
+
+  it('tells who watched before there was a folder of the first sign-in elsewhere', async () => {
+    const path = join(folder, 'later/credentials')
+    const session = createSession({
+      resources: 'https://api.example.com',
+      grant: async () => ({ access_token: 'x' }),
+      name: 'a',
+      storage: fileStorage(path),
+    })
+    await session.ready
+    expect(session.state.status).toBe('signed-out')
+    const signedIn = new Promise(resolve => session.on('signed-in', resolve))
+    const elsewhere = fileStorage(path)
+    await elsewhere.setItem(
+      key,
+      JSON.stringify({
+        v: 1,
+        id: 'f'.repeat(32),
+        generation: 1,
+        grant: 'custom',
+        tokens: { accessToken: secret('a'), tokenType: 'Bearer', expiresAtMs: Date.now() + 60_000 },
+        savedAtMs: Date.now(),
+      }),
+    )
+    await signedIn
+    expect(mode(join(folder, 'later'))).toBe(0o700)
+    session.dispose()
+  })
+
+  it.each([
+    ['an empty path', () => fileStorage('')],
+    ['a lease of nothing', () => fileStorage('x', { leaseMs: 0 })],
+  ])('refuses %s at once', (_what, make) => {
+    expect(make).toThrow(expect.objectContaining({ code: 'misconfigured' }))
   })
 
   it('sweeps what killed writers left, for temporary files hold tokens', async () => {
