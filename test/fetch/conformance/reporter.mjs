@@ -9,9 +9,9 @@ export default async function* reporter(events) {
       open.set(file, names)
     }
     if (type !== 'test:pass' && type !== 'test:fail') continue
-    const path = [...(open.get(file) ?? []).slice(0, data.nesting), data.name].join(' > ')
+    const path = [...(open.get(file) ?? []).slice(0, data.nesting), data.name].filter(Boolean).join(' > ')
     const { error } = data.details
-    const why = error && `${error.cause?.stack ?? error.cause ?? error.message}`.slice(0, 600)
+    const why = error && `${error.cause?.stack ?? error.cause?.message ?? error.message}`.slice(0, 600)
     if (data.skip !== undefined || data.todo !== undefined) continue
     yield `${JSON.stringify({ file, path, isPassed: type === 'test:pass', error: why })}\n`
   }

@@ -6,18 +6,15 @@ const suite = process.env.LATCHKEY_SUITE
 const entries = new Set(['index.js', 'index-fetch.js', 'undici-fetch.js'].map(name => join(suite, name)))
 const load = Module._load
 const done = new WeakSet()
+const countedSession = require('./counted-session.cjs')
 
 Module._load = function (request, parent, isMain) {
   const exports = load.call(this, request, parent, isMain)
-  if (!parent?.filename?.startsWith(join(suite, 'test'))) return exports
+  if (!process.env.LATCHKEY_BUNDLE || !parent?.filename?.startsWith(join(suite, 'test'))) return exports
   const path = Module._resolveFilename(request, parent, isMain)
   if (!entries.has(path) || done.has(exports)) return exports
   done.add(exports)
-  const { createSession } = load.call(this, globalThis.latchkeyPath, module, false)
-  const tokens = { access_token: 'of-the-conformance-tests', refresh_token: 'r', expires_in: 3600 }
-  const raw = exports.fetch
-  const session = createSession({ resources: () => true, name: path, grant: async () => tokens, fetch: raw })
-  session.adopt(tokens)
+  const session = countedSession(exports.fetch, path, name => load.call(this, name, module, false))
   Object.defineProperty(exports, 'fetch', {
     value: session.fetch,
     writable: true,
