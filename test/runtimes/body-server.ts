@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { createSecureServer } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { secret } from './secret.ts'
 
@@ -25,13 +26,21 @@ const bigBytes = 1_000_000
 /**
  * An API on a real port, with a control plane over HTTP, so that whatever runs the test (another Node, Bun, a browser) can use it.
  * Each `/r/<realm>/` is a world of its own: `POST token` issues the next token, `POST expire` ends the one that is out,
- * `api/…` answers 401 to all but the newest and writes down what came, `GET log` tells it.
+ * `api/…` answers 401 to all but the newest and writes down what came, `GET log` tells it. With a certificate it speaks HTTP/2, over
+ * which alone a browser streams what it sends.
  */
-export async function createBodyServer(page?: (path: string) => string | undefined) {
+export async function createBodyServer(
+  page?: (path: string) => string | undefined,
+  certificate?: { key: string; cert: string },
+) {
   const realms = new Map<string, Realm>()
-  const server = createServer((request, response) => {
+  const answer = (request: IncomingMessage, response: ServerResponse) => {
     handle(request, response).catch(() => response.destroy())
-  })
+  }
+  const sessions = new Set<{ destroy(): void }>()
+  // The compatible API of HTTP/2 has what is used of the other.
+  const server = certificate ? createSecureServer(certificate, answer as never) : createServer(answer)
+  server.on('session', session => sessions.add(session))
 
   async function handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const url = new URL(request.url ?? '/', 'http://localhost')
@@ -70,11 +79,12 @@ export async function createBodyServer(page?: (path: string) => string | undefin
 
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   return {
-    origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    origin: `${certificate ? 'https' : 'http'}://127.0.0.1:${(server.address() as AddressInfo).port}`,
     close: () =>
       new Promise<void>(resolve => {
         server.close(() => resolve())
-        server.closeAllConnections()
+        for (const session of sessions) session.destroy()
+        if ('closeAllConnections' in server) server.closeAllConnections()
       }),
   }
 }

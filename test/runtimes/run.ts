@@ -19,11 +19,14 @@ const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 const cache = here('../../node_modules/.cache/runtimes')
 const bundle = `${cache}/entry.mjs`
 const modules = here('node_modules')
+const selfsigned = `${modules}/selfsigned`
 
 interface Runtime {
   readonly name: string
   /** What has to be there. */
   readonly needs: string
+  /** Over TLS and HTTP/2. */
+  readonly isSecure?: boolean
   run(origin: string): Promise<Result[]>
 }
 
@@ -43,12 +46,16 @@ const program = (name: string, command: string, args: readonly string[] = [], un
   },
 })
 
-const page = (name: string, polyfill?: string): Runtime => ({
+const page = (
+  name: string,
+  { polyfill, isSecure = false }: { polyfill?: string; isSecure?: boolean } = {},
+): Runtime => ({
   name,
-  needs: polyfill ? `${modules}/${polyfill}` : bundle,
+  needs: polyfill ? `${modules}/${polyfill}` : isSecure ? selfsigned : bundle,
+  isSecure,
   async run(origin) {
     await using browser = await chromium.launch(await findChromium())
-    const tab = await browser.newPage()
+    const tab = await browser.newPage({ ignoreHTTPSErrors: true })
     await tab.goto(`${origin}/`)
     const call = `import('/entry.js').then(({ runInPage }) => runInPage(${JSON.stringify(origin)}${polyfill ? ", '/polyfill.js'" : ''}))`
     return JSON.parse((await tab.evaluate(call)) as string)
@@ -67,8 +74,15 @@ const runtimes: readonly Runtime[] = [
   program('Bun', `${modules}/.bin/bun`, ['run']),
   program('Deno', `${modules}/.bin/deno`, ['run', '--allow-net', '--allow-env', '--no-config', '--no-lock']),
   page('Chromium'),
-  page('whatwg-fetch (Chromium)', 'whatwg-fetch'),
+  page('Chromium, HTTP/2', { isSecure: true }),
+  page('whatwg-fetch (Chromium)', { polyfill: 'whatwg-fetch' }),
 ]
+
+async function makeCertificate(): Promise<{ key: string; cert: string }> {
+  const { generate } = await import(pathToFileURL(`${selfsigned}/index.js`).href)
+  const { private: key, cert } = await generate([{ name: 'commonName', value: 'localhost' }])
+  return { key, cert }
+}
 
 const pages: Record<string, () => string> = {
   '/': () => '<!doctype html><title>The body matrix</title>',
@@ -90,17 +104,19 @@ await build({
   logLevel: 'error',
 })
 
-const server = await createBodyServer(path => pages[path]?.())
+const pageOf = (path: string) => pages[path]?.()
+const server = await createBodyServer(pageOf)
+const secure = existsSync(selfsigned) ? await createBodyServer(pageOf, await makeCertificate()) : undefined
 let isWorse = false
 const rows: string[][] = [['runtime', 'passed', 'failed', 'the bare fetch can not']]
 const notes: string[] = []
-for (const { name, needs, run } of runtimes) {
+for (const { name, needs, isSecure, run } of runtimes) {
   if (!existsSync(needs)) {
     rows.push([name, '-', '-', 'not here: npm ci --prefix test/runtimes'])
     continue
   }
   try {
-    const results = await run(server.origin)
+    const results = await run(isSecure && secure ? secure.origin : server.origin)
     const of = (outcome: Result['outcome']) => results.filter(result => result.outcome === outcome)
     rows.push([name, ...(['passed', 'failed', 'platform'] as const).map(outcome => `${of(outcome).length}`)])
     isWorse ||= of('failed').length > 0 || of('passed').length === 0
@@ -114,6 +130,7 @@ for (const { name, needs, run } of runtimes) {
   }
 }
 await server.close()
+await secure?.close()
 
 const widths = rows[0]?.map((_, column) => Math.max(...rows.map(row => row[column]?.length ?? 0))) ?? []
 for (const row of rows) console.log(row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  '))
