@@ -5,7 +5,7 @@ import { within } from '../values/timers.ts'
 import { readTokenResponse } from '../values/token-set.ts'
 import { createFlight, type Home, lockTimeout, type Outcome } from './flight.ts'
 import type { Identity } from './identity.ts'
-import { signedOutFailure, type TokenManager } from './token-manager.ts'
+import { type Announce, createNews, signedOutFailure, type TokenManager } from './token-manager.ts'
 import type { TakeTurn } from './turn.ts'
 import { judge } from './verdict.ts'
 
@@ -36,8 +36,8 @@ export function createHeadlessSignIn(options: HeadlessOptions): () => Promise<Ou
   let failures = 0
   let lastFailure: (Failure & { retryAtMs: number }) | undefined
 
-  async function signIn(): Promise<Outcome> {
-    await identity.read(false)
+  async function signIn(announce: Announce): Promise<Outcome> {
+    await identity.read(false, announce)
     if (manager.held) return { how: 'adopted' }
     if (manager.isSignedOutOnPurpose) return signedOutFailure('requested')
     const { epoch } = manager
@@ -54,7 +54,7 @@ export function createHeadlessSignIn(options: HeadlessOptions): () => Promise<Ou
       const tokens = readTokenResponse(response, sentAtMs)
       if (manager.epoch !== epoch) return signedOutFailure('requested')
       failures = 0
-      await identity.begin(tokens, sentAtMs, sentMonotonicMs)
+      await identity.begin(tokens, sentAtMs, sentMonotonicMs, announce)
       return { how: 'renewed' }
     } catch (error) {
       return remember(await judge(error, clock.now(), undefined))
@@ -81,14 +81,18 @@ export function createHeadlessSignIn(options: HeadlessOptions): () => Promise<Ou
     // No await between the check and this line.
     const flight = createFlight(home, flightId, '')
     home.flight = flight
-    const run = async () => flight.settle(await signIn())
+    const news = createNews()
+    let outcome: Outcome = lockTimeout
+    const run = async () => {
+      outcome = await signIn(news.announce)
+    }
     const name = options.lockName(flightId)
     void (async () => {
-      const turn = name
-        ? await options.takeTurn(name, { timeoutMs: options.lockTimeoutMs, leave: flight.ended }, run)
-        : await run()
-      if (turn === 'timeout') flight.settle(lockTimeout)
+      if (name) await options.takeTurn(name, { timeoutMs: options.lockTimeoutMs, leave: flight.ended }, run)
+      else await run()
       flight.land()
+      news.tell()
+      flight.settle(outcome)
     })()
     return flight.outcome
   }

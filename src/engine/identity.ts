@@ -14,7 +14,7 @@ import { startTimer } from '../values/timers.ts'
 import type { TokenSet } from '../values/token-set.ts'
 import type { Contexts } from './contexts.ts'
 import type { Reading, RecordStore, Update } from './record-store.ts'
-import type { SessionEvents, TokenManager } from './token-manager.ts'
+import { type Announce, atOnce, createNews, type SessionEvents, type TokenManager } from './token-manager.ts'
 import type { TakeTurn } from './turn.ts'
 
 /** Who is signed in: what the storage says about it, and how a sign-in or a sign-out gets there. */
@@ -22,11 +22,11 @@ export interface Identity {
   /** The first read. In the caller's tick where the storage is synchronous; again at each call after one that failed. */
   start(): MaybePromise<void>
   /** Reads because something may have changed elsewhere. `isNews`: somebody said so, thus an empty storage means a sign-out. */
-  read(isNews: boolean): MaybePromise<void>
+  read(isNews: boolean, announce?: Announce): MaybePromise<void>
   /** Another context handed over its newer record: adopted, and written where it was missing. */
   receive(record: LiveRecord): void
-  /** A sign-in begins: known at once, written at once. Resolves after the write or its failure. */
-  begin(tokens: TokenSet, bornAtMs: number, bornMonotonicMs?: number): MaybePromise<void>
+  /** A sign-in begins: known at once, written at once. Resolves after the write or its failure. `announce`: of a caller that holds the lock. */
+  begin(tokens: TokenSet, bornAtMs: number, bornMonotonicMs?: number, announce?: Announce): MaybePromise<void>
   /** The session ends: known at once, written at once. Resolves with the tokens that are left to revoke. */
   end(): MaybePromise<TokenSet | undefined>
   /** Writes again what this context stands for: the storage holds an ended sign-in, or lacks the newest tokens. */
@@ -96,15 +96,16 @@ export function createIdentity(options: IdentityOptions): Identity {
     }
   }
 
-  function read(isNews: boolean): MaybePromise<void> {
+  function read(isNews: boolean, announce: Announce = atOnce): MaybePromise<void> {
     if (manager.status === 'starting') return start()
     return chain(store.read(), reading => {
       if (reading.what === 'value') {
         // Without a lock somebody may have written over a successor: its holder writes it again.
-        if (['undead', 'stale'].includes(manager.meet(reading.record))) reassert()
+        if (['undead', 'stale'].includes(manager.meet(reading.record, announce))) reassert()
         if (contexts.isBehind) void contexts.ask()
-      } else if (reading.what === 'empty' && isNews && manager.held && !manager.held.unsaved) manager.end('elsewhere')
-      else if (reading.what === 'unavailable') fail(reading.cause)
+      } else if (reading.what === 'empty' && isNews && manager.held && !manager.held.unsaved) {
+        manager.end('elsewhere', announce)
+      } else if (reading.what === 'unavailable') announce(() => fail(reading.cause))
     })
   }
 
@@ -121,7 +122,12 @@ export function createIdentity(options: IdentityOptions): Identity {
     )
   }
 
-  function begin(tokens: TokenSet, bornAtMs: number, bornMonotonicMs?: number): MaybePromise<void> {
+  function begin(
+    tokens: TokenSet,
+    bornAtMs: number,
+    bornMonotonicMs?: number,
+    announce: Announce = atOnce,
+  ): MaybePromise<void> {
     const record: LiveRecord = {
       v: 1,
       id: randomId(),
@@ -131,8 +137,9 @@ export function createIdentity(options: IdentityOptions): Identity {
       savedAtMs: bornAtMs,
     }
     const life = manager.lifetimeOf(record, bornMonotonicMs)
-    manager.begin({ record, life, unsaved: true })
-    const { epoch } = manager
+    // Before anybody hears of it: a listener may sign in or out in turn.
+    const epoch = manager.epoch + 1
+    manager.begin({ record, life, unsaved: true }, announce)
     return chain(
       store.update(reading => {
         if (manager.epoch !== epoch) return undefined
@@ -144,7 +151,7 @@ export function createIdentity(options: IdentityOptions): Identity {
         if (manager.epoch !== epoch) return
         const { what, record: next = record } = update
         manager.note({ record: next, life, ...(what !== 'written' && { unsaved: true }) })
-        written(update, next)
+        written(update, next, announce)
         contexts.hello()
       },
     )
@@ -152,8 +159,9 @@ export function createIdentity(options: IdentityOptions): Identity {
 
   function end(): MaybePromise<TokenSet | undefined> {
     const last = manager.held?.record
+    // Before anybody hears of it: a listener may sign in or out in turn.
+    const epoch = manager.epoch + 1
     manager.end('requested')
-    const { epoch } = manager
     let endedId = last?.id
     let tokens = last?.tokens
     return chain(
@@ -190,17 +198,19 @@ export function createIdentity(options: IdentityOptions): Identity {
   const tombstoneOf = (id: string): Tombstone => ({ v: 1, id, generation: manager.seen + 1, signedOut: true })
 
   /** Tells the others; then looks once more under the lock, where nobody can have written over it unseen. */
-  function written(update: Update, record: StoredRecord): void {
+  function written(update: Update, record: StoredRecord, announce: Announce = atOnce): void {
     options.publish(record)
     if (update.what === 'failed') {
-      fail(update.cause)
+      announce(() => fail(update.cause))
       if (manager.held) retryLater()
     }
     const name = options.lockName(record.id)
-    if (!name || update.what !== 'written') return
-    void options.takeTurn(name, { timeoutMs: options.lockTimeoutMs, leave: new AbortController().signal }, async () => {
-      await read(false)
-    })
+    if (!name || update.what !== 'written' || announce !== atOnce) return
+    const news = createNews()
+    const look = async () => read(false, news.announce)
+    void options
+      .takeTurn(name, { timeoutMs: options.lockTimeoutMs, leave: new AbortController().signal }, look)
+      .then(news.tell)
   }
 
   function reassert(): void {

@@ -10,7 +10,14 @@ import type { Contexts } from './contexts.ts'
 import { createFlight, type Flight, type Home, lockTimeout, type Outcome } from './flight.ts'
 import type { Reading, RecordStore, Update } from './record-store.ts'
 import { ownSubject, type Subject } from './subject.ts'
-import { type Announce, type Held, type SessionEvents, signedOutFailure, type TokenManager } from './token-manager.ts'
+import {
+  type Announce,
+  createNews,
+  type Held,
+  type SessionEvents,
+  signedOutFailure,
+  type TokenManager,
+} from './token-manager.ts'
 import type { TakeTurn } from './turn.ts'
 import { judge, longestRetryAfterMs } from './verdict.ts'
 
@@ -136,10 +143,10 @@ export function createRenewal(options: RenewalOptions): Renewal {
 
   /** Takes the lock, runs the renewal under it, and lets the app hear of it once the lock is free. */
   async function fly(flight: Flight, subject: Subject, steal = false): Promise<void> {
-    const announcements: (() => void)[] = []
+    const news = createNews()
     let outcome: Outcome | undefined
     const run = async (grip?: Grip) => {
-      outcome = await underLock(flight, subject, grip, announcement => announcements.push(announcement))
+      outcome = await underLock(flight, subject, grip, news.announce)
     }
     const name = options.lockName(flight.id)
     if (!name) await run()
@@ -160,7 +167,7 @@ export function createRenewal(options: RenewalOptions): Renewal {
     }
     // The lock is free, the place too: the app hears of it, then the waiters go on.
     flight.land()
-    for (const announcement of announcements) announcement()
+    news.tell()
     flight.settle(outcome ?? signedOutFailure())
   }
 
@@ -288,16 +295,16 @@ export function createRenewal(options: RenewalOptions): Renewal {
   async function judgeLate(flight: Flight, subject: Subject, base: Held, answer: Answer): Promise<void> {
     if (answer.what !== 'renewed') return
     if (flight.ended.aborted) return options.revokeLate(flight.id, answer.tokens)
-    const announcements: (() => void)[] = []
+    const news = createNews()
     const run = async () => {
-      await commit(flight, subject, base, answer, announcement => announcements.push(announcement))
+      await commit(flight, subject, base, answer, news.announce)
     }
     const name = options.lockName(flight.id)
     const patience = new AbortController()
     const turn = name && (await takeTurn(name, { timeoutMs: options.lockTimeoutMs, leave: patience.signal }, run))
     // The pair exists and nobody else has it: without the lock the generation alone must judge.
     if (turn !== 'done') await run()
-    for (const announcement of announcements) announcement()
+    news.tell()
   }
 
   async function conclude(

@@ -62,9 +62,20 @@ export interface Held {
   readonly unsaved?: boolean
 }
 
-/** Runs what an app may listen to; a renewal collects these and runs them once the lock is free. */
+/** Runs what an app may listen to. */
 export type Announce = (announcement: () => void) => void
-const atOnce: Announce = announcement => announcement()
+export const atOnce: Announce = announcement => announcement()
+
+/** Keeps back what happens under a lock: no listener runs before it is free. */
+export function createNews(): { readonly announce: Announce; tell(): void } {
+  const announcements: (() => void)[] = []
+  return {
+    announce: announcement => void announcements.push(announcement),
+    tell() {
+      for (const announcement of announcements) announcement()
+    },
+  }
+}
 
 /** What meeting a record meant for this context. `undead`: it belongs to a sign-in that is known to have ended. */
 export type Meeting = 'adopted' | 'ended' | 'known' | 'stale' | 'undead'
@@ -93,7 +104,7 @@ export interface TokenManager {
   /** A record that a sign-in or sign-out of this context takes the place of: its generation counts, its sign-in is over. */
   supersede(record: StoredRecord, isSignOut?: boolean): void
   /** A sign-in of this context takes the place of whatever was there. */
-  begin(held: Held): void
+  begin(held: Held, announce?: Announce): void
   /** New tokens of the same sign-in. */
   renewed(held: Held, announce: Announce): void
   /** The same tokens, with news about their record that no app needs to hear. */
@@ -176,9 +187,9 @@ export function createTokenManager({ home, clock, aheadMs, emitter, canRenew }: 
   }
 
   /** Only who signs in here ends what was there for good; who follows others goes where the higher generation is. */
-  function begin(next: Held): void {
+  function begin(next: Held, announce: Announce = atOnce): void {
     if (held) ended.set(held.record.id, 'replaced')
-    follow(next, atOnce)
+    follow(next, announce)
   }
 
   function follow(next: Held, announce: Announce): void {
