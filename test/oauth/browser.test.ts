@@ -24,13 +24,15 @@ let context: BrowserContext
 beforeAll(async () => {
   browser = await chromium.launch(inject('chromium'))
   app = await createAppServer()
+  const origins = [app.origin, app.origin.replace('127.0.0.1', 'localhost')]
   server = await startProvider({
-    allowedOrigins: [app.origin],
+    allowedOrigins: origins,
+    features: { pushedAuthorizationRequests: { enabled: true } },
     clients: [
       {
         client_id: 'spa',
         token_endpoint_auth_method: 'none',
-        redirect_uris: [`${app.origin}/callback`],
+        redirect_uris: origins.map(origin => `${origin}/callback`),
         post_logout_redirect_uris: [`${app.origin}/`],
         grant_types: ['authorization_code', 'refresh_token'],
       },
@@ -231,6 +233,59 @@ describe('by redirect', () => {
     expect(await stateOf(second)).toEqual(['signed-in', 'ada'])
   })
 
+  test('two tabs with one storage that sign in at once: the later sign-in counts for both', async () => {
+    const [first, second] = [await openApp('?storage=local'), await openApp('?storage=local')]
+    await leave(first, { appState: 1, prompt: 'login consent' })
+    await leave(second, { appState: 2, prompt: 'login consent' })
+    await login(first)
+    await login(second)
+    const answers = await Promise.all([comeBack(first), comeBack(second)])
+    expect(answers).toEqual([[{ value: { appState: 1 } }], [{ value: { appState: 2 } }]])
+    const stored = await first.evaluate(() => JSON.parse(localStorage.getItem('latchkey:app') ?? '{}').generation)
+    expect(stored).toBe(2)
+    await vi.waitFor(async () => expect(await stateOf(first)).toEqual(await stateOf(second)))
+    for (const page of [first, second]) {
+      expect(await page.evaluate(async () => (await session.fetch(`${issuer}/me`)).status)).toBe(200)
+    }
+  })
+
+  test('shown again out of the page cache, the sign-in that left is over, and a new one works', async () => {
+    const page = await openApp()
+    // The page stays, as one does that the browser keeps; this browser keeps none.
+    server.intercept = ({ url }, response) => {
+      if (url?.startsWith('/auth')) response.writeHead(204).end()
+      return !!url?.startsWith('/auth')
+    }
+    const asked = page.waitForResponse(response => response.status() === 204)
+    await page.evaluate(() => void signIn())
+    await asked
+    await page.evaluate(() => dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true })))
+    expect(await page.evaluate(() => signingIn)).toMatchObject({ code: 'sign_in_cancelled' })
+    server.intercept = undefined
+    await leave(page)
+    await login(page)
+    await comeBack(page)
+    expect(await stateOf(page)).toEqual(['signed-in', 'ada'])
+  })
+
+  test('signOut is over at once where the network is down', async () => {
+    const page = await openApp()
+    await leave(page)
+    await login(page)
+    await comeBack(page)
+    await context.setOffline(true)
+    const [state, ended] = await page.evaluate(async () => {
+      const leaving = told(session.signOut())
+      return [session.state, await leaving] as const
+    })
+    expect(state).toEqual({ status: 'signed-out', reason: 'requested' })
+    expect(ended).toEqual({})
+    await context.setOffline(false)
+    await page.reload()
+    await ready(page)
+    expect(await stateOf(page)).toEqual(['signed-out', undefined])
+  })
+
   test('signOut({ endSession }) ends the session at the server too, and comes back', async () => {
     const page = await openApp()
     await leave(page)
@@ -284,6 +339,17 @@ describe('by popup', () => {
       window.open = () => null
     })
     expect(await page.evaluate(() => signIn())).toMatchObject({ code: 'popup_blocked' })
+  })
+
+  test('severed by Cross-Origin-Opener-Policy and left alone it is sign_in_cancelled', async () => {
+    server.intercept = (_request, response) => {
+      response.setHeader('Cross-Origin-Opener-Policy', 'same-origin')
+      return false
+    }
+    const page = await openApp('?open=popup')
+    await openPopup(page)
+    expect(await page.evaluate(() => signingIn)).toMatchObject({ code: 'sign_in_cancelled' })
+    expect(await stateOf(page)).toEqual(['signed-out', undefined])
   })
 
   test('severed by Cross-Origin-Opener-Policy it ends by itself: signed in or typed', async () => {
@@ -351,6 +417,29 @@ describe('silently', () => {
   test('is login_required where it does not', async () => {
     const page = await openApp('?open=silent&scope=openid')
     expect(await page.evaluate(() => signIn())).toEqual({ code: 'sign_in_failed', cause: 'login_required' })
+    expect(await page.locator('iframe').count()).toBe(0)
+  })
+})
+
+describe('silently, where it can’t work,', () => {
+  test('a server of another site, whose cookie the browser hides from frames, is login_required', async () => {
+    const page = await openApp()
+    await leave(page)
+    await login(page)
+    await comeBack(page)
+    await page.goto(`${app.origin.replace('127.0.0.1', 'localhost')}/?open=silent&scope=openid`)
+    await ready(page)
+    expect(await page.evaluate(() => signIn())).toEqual({ code: 'sign_in_failed', cause: 'login_required' })
+  })
+
+  test('a server that refuses frames is sign_in_cancelled after timeoutMs, and the frame is gone', async () => {
+    server.intercept = ({ url }, response) => {
+      if (!url?.startsWith('/auth')) return false
+      response.writeHead(200, { 'Content-Type': 'text/html', 'X-Frame-Options': 'DENY' }).end('<p>Sign in')
+      return true
+    }
+    const page = await openApp('?open=silent&scope=openid')
+    expect(await page.evaluate(() => signIn())).toMatchObject({ code: 'sign_in_cancelled' })
     expect(await page.locator('iframe').count()).toBe(0)
   })
 })
