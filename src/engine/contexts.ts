@@ -96,7 +96,9 @@ export function createContexts(options: ContextsOptions): Contexts {
       // No need to read: a signed-out id is absorbing. The tombstone may be in another tab's storage only.
       manager.meet({ v: 1, id, generation, signedOut: true })
     }
-    if (Number.isSafeInteger(generation) && generation > (mine?.generation ?? 0)) {
+    // As high as ours, of another sign-in: one was written over the other, and what is stored counts.
+    const isNewer = isMine ? generation > mine.generation : generation >= (mine?.generation ?? 1)
+    if (Number.isSafeInteger(generation) && isNewer) {
       if (isMine) announced = Math.max(announced, generation)
       // Tabs with a storage of their own learn nothing from other sign-ins.
       if (!isTab || isMine) onNews()

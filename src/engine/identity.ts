@@ -46,6 +46,7 @@ interface IdentityOptions {
   readonly lockName: (id: string) => string | undefined
   readonly lockTimeoutMs: number
   readonly storageFailure: (cause: unknown) => Failure
+  readonly revokeLate: (id: string, tokens: TokenSet) => void
   /** Where a grant asks for it: signs in when nothing is stored. */
   readonly signInAtStart: (() => Promise<unknown>) | undefined
 }
@@ -226,13 +227,17 @@ export function createIdentity(options: IdentityOptions): Identity {
         if (meeting === 'undead') return { ...record, generation: manager.seen + 1 }
         return meeting === 'stale' || manager.held?.unsaved ? record : undefined
       }),
-      ({ what, record }) => {
+      ({ what, record, reading }) => {
         const { held } = manager
         if (what === 'failed' && (held || manager.isSignedOutOnPurpose)) retryLater()
         if (what !== 'written' || !record) return
         retries = 0
-        if (isTombstone(record)) manager.supersede(record)
-        else if (held && isSamePair(held.record, record)) manager.note({ record, life: held.life })
+        if (isTombstone(record)) {
+          manager.supersede(record)
+          // A renewal elsewhere that did not know of the sign-out: nobody revoked what it brought.
+          if (reading.what === 'value' && !isTombstone(reading.record))
+            options.revokeLate(record.id, reading.record.tokens)
+        } else if (held && isSamePair(held.record, record)) manager.note({ record, life: held.life })
         options.publish(record)
       },
     )

@@ -124,6 +124,8 @@ interface ManagerOptions {
   readonly aheadMs: number
   readonly emitter: Emitter<SessionEvents>
   readonly canRenew: (tokens: TokenSet) => boolean
+  /** Tokens of a sign-in that ended: nobody else can hand them to the server. */
+  readonly revokeLate: (id: string, tokens: TokenSet) => void
 }
 
 export const signedOutFailure = (reason?: SignedOutReason): Failure => ({
@@ -133,7 +135,14 @@ export const signedOutFailure = (reason?: SignedOutReason): Failure => ({
     : 'Nobody is signed in. Call session.signIn() or session.adopt() first.',
 })
 
-export function createTokenManager({ home, clock, aheadMs, emitter, canRenew }: ManagerOptions): TokenManager {
+export function createTokenManager({
+  home,
+  clock,
+  aheadMs,
+  emitter,
+  canRenew,
+  revokeLate,
+}: ManagerOptions): TokenManager {
   let status: SessionState['status'] = 'starting'
   let held: Held | undefined
   let reason: SignedOutReason | undefined
@@ -225,8 +234,11 @@ export function createTokenManager({ home, clock, aheadMs, emitter, canRenew }: 
       // A signed-out id is absorbing whatever the order; of two sign-ins the higher generation wins.
       const concerns = !held || held.record.id === record.id || record.generation > held.record.generation
       if (!concerns) return 'stale'
+      const mine = held?.record
       if (held) end('elsewhere', announce)
       isSignedOutOnPurpose = true
+      // Whoever signed out had not seen these tokens, and revoked older ones.
+      if (mine?.id === record.id && mine.generation >= record.generation) revokeLate(mine.id, mine.tokens)
       return 'ended'
     }
     // A sign-out while nothing was known yet meant whatever is met first.
