@@ -20,6 +20,7 @@ let browser: Browser
 let app: AppServer
 let server: OAuthProvider
 let context: BrowserContext
+let needsNonce = false
 
 beforeAll(async () => {
   browser = await chromium.launch(inject('chromium'))
@@ -27,7 +28,10 @@ beforeAll(async () => {
   const origins = [app.origin, app.origin.replace('127.0.0.1', 'localhost')]
   server = await startProvider({
     allowedOrigins: origins,
-    features: { pushedAuthorizationRequests: { enabled: true } },
+    features: {
+      pushedAuthorizationRequests: { enabled: true },
+      dPoP: { enabled: true, nonceSecret: Buffer.alloc(32, 7), requireNonce: () => needsNonce },
+    },
     clients: [
       {
         client_id: 'spa',
@@ -51,11 +55,12 @@ beforeEach(async () => {
 afterEach(async () => {
   server.intercept = undefined
   app.headers = {}
+  needsNonce = false
   vi.useRealTimers()
   await context.close()
 })
 
-const tokenCalls = () => server.requests.filter(({ path }) => path === '/token').length
+const tokenCalls = () => server.requests.filter(({ path, method }) => path === '/token' && method === 'POST').length
 
 async function openApp(query = ''): Promise<Page> {
   const page = await context.newPage()
@@ -371,7 +376,7 @@ describe('by popup', () => {
     const shown = await openPopup(page)
     await login(shown)
     expect(await page.evaluate(() => (globalThis as unknown as { shown: Window }).shown.closed)).toBe(true)
-    await shown.click('#yes')
+    await Promise.all([shown.waitForEvent('close'), shown.click('#yes')])
     expect(await page.evaluate(() => signingIn)).toEqual({ value: {} })
     expect(await stateOf(page)).toEqual(['signed-in', 'ada'])
   })
@@ -468,6 +473,22 @@ describe('with dpop()', () => {
       return asking.result.privateKey.extractable
     })
     expect(isReadable).toBe(false)
+  })
+
+  test('nonces across origins cost one request more where one is missing or stale, and no renewal', async () => {
+    needsNonce = true
+    const page = await openApp('?dpop')
+    await leave(page)
+    await login(page)
+    const before = tokenCalls()
+    expect(await comeBack(page)).toEqual([{ value: {} }])
+    // The page is new and knows no nonce: one challenge (RFC 9449 §8).
+    expect(tokenCalls()).toBe(before + 2)
+    const calls = () => server.requests.filter(({ path, method }) => path === '/me' && method === 'GET').length
+    const sent = calls()
+    expect(await page.evaluate(async () => (await session.fetch(`${issuer}/me`)).status)).toBe(200)
+    expect(calls()).toBe(sent + 1)
+    expect(tokenCalls()).toBe(before + 2)
   })
 
   test('a stolen token is useless elsewhere', async () => {
