@@ -329,8 +329,7 @@ export function createRenewal(options: RenewalOptions): Renewal {
   async function callGrant(flight: Flight, subject: Subject, base: Held, signal: AbortSignal): Promise<Answer> {
     for (const pauseMs of [...quickRetriesMs, undefined]) {
       const answer = await callOnce(subject, base.record.tokens, signal)
-      const isQuick = answer.what === 'unreachable' && !answer.isClientError && !answer.failure.retryAtMs
-      if (!isQuick || pauseMs === undefined) return answer
+      if (answer.what !== 'unreachable' || !answer.isPassing || pauseMs === undefined) return answer
       await sleep(jitter(pauseMs) + pauseMs / 4)
       if (signal.aborted || !currentOf(flight, base)) return answer
     }

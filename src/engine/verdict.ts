@@ -8,7 +8,10 @@ export type Verdict =
   | {
       readonly what: 'unreachable'
       readonly failure: Failure
+      /** A 4xx that may be about the refresh token or the client; neither 408 nor 429 is. */
       readonly isClientError: boolean
+      /** Worth another try at once. */
+      readonly isPassing: boolean
       /** The server gives no token for this resource or scope (RFC 8707 §2, RFC 6749 §5.2): that says nothing about the session. */
       readonly isTargetRefused: boolean
     }
@@ -35,11 +38,13 @@ export async function judge(
   if (isRefused(error) || code === 'invalid_grant' || says(isRefusedByApp, error))
     return { what: 'refused', cause: error }
   const { status, retryAfter } = describe(error)
+  const is4xx = status >= 400 && status < 500
   const retryAtMs = retryAfterMs(retryAfter, nowMs)
   const isInvalid = isSessionError(error) && error.code === 'invalid_token_response'
   return {
     what: 'unreachable',
-    isClientError: status >= 400 && status < 500,
+    isClientError: is4xx && status !== 408 && status !== 429,
+    isPassing: !is4xx && !retryAtMs,
     isTargetRefused: code === 'invalid_target' || code === 'invalid_scope',
     failure: {
       code: isInvalid ? 'invalid_token_response' : 'unreachable',
