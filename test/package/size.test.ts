@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
 import { budgets, report, sizeOf } from './size.ts'
 
-test.each(budgets)('{ $names } costs at most $gzip bytes after gzip', async ({ names, gzip }) => {
-  const size = await sizeOf(names)
+test.each(budgets)('$entry { $names } costs at most $gzip bytes after gzip', async ({ entry, names, gzip }) => {
+  const size = await sizeOf(names, entry)
   expect(size.gzip).toBeGreaterThan(0)
   expect(size.gzip, report(size, gzip)).toBeLessThanOrEqual(gzip)
 })
