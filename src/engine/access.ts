@@ -99,6 +99,8 @@ export function createAccess(options: AccessOptions): Access {
     if (now?.record.id !== record.id) {
       throw isFailure(outcome) && outcome.code === 'signed_out' ? toError(outcome) : manager.signedOutError()
     }
+    // One that was disposed of meanwhile heard nothing of what others brought.
+    if (now === held) options.assertUsable(signal)
     request.isExpired = manager.remainingMs() <= 0
     // A token that arrived expired still serves those who waited for it.
     if (!isFailure(outcome) || !request.isExpired) return now
