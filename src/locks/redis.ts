@@ -136,14 +136,19 @@ export function redisLock(options: RedisLockOptions): RedisLock {
   return {
     request: (name, { signal, steal = false }, callback) =>
       local.request(name, { ...(signal && { signal }), steal }, async (grip: Grip) => {
-        const hold = await acquire(name, signal, steal)
-        holds.set(name, hold)
         const lost = new AbortController()
         const loose = () => lost.abort()
         grip.lost?.addEventListener('abort', loose)
+        // Robbed while it waits, it leaves as well.
+        const leave = AbortSignal.any([lost.signal, ...(signal ? [signal] : [])])
+        const hold = await acquire(name, leave, steal)
+        if (leave.aborted) {
+          await release(name, hold)
+          throw abortReason(leave)
+        }
+        holds.set(name, hold)
         const stopHeart = beat(name, hold, loose)
         try {
-          if (grip.lost?.aborted) return
           await callback({ lost: lost.signal })
         } finally {
           stopHeart()

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { TokenStorage } from '../../src/index.ts'
 import { redisStorage } from '../../src/redis.ts'
-import { describeLock } from '../locks/lock-suite.ts'
+import { describeLock, holder } from '../locks/lock-suite.ts'
 import { clients, clusters, type RedisStorageOptions, type TestClient } from './redis-clients.ts'
 import { hasRedis, type RedisServer, startRedis } from './redis-server.ts'
 import { describeStorage } from './storage-suite.ts'
@@ -95,6 +95,25 @@ describe.skipIf(!hasRedis).each(['node-redis', 'ioredis'] as const)('redisStorag
       expect(await storage.replaceItem?.(key, 'one', 'two')).toBe(true)
       await server.admin.script('FLUSH')
       expect(await storage.getItem(key)).toBe('two')
+    })
+
+    it('never runs the callback of a request that was robbed while it waited for another process', async () => {
+      const shared = { prefix: prefix(), leaseMs: 60_000 }
+      const [other, own] = [await make(shared), await make(shared)]
+      const log: string[] = []
+      const first = holder(log, 'other')
+      const held = other.lock?.request(key, {}, first.hold)
+      await first.begun
+      const robbed = own.lock?.request(key, {}, async () => void log.push('robbed')).catch(error => error)
+      // It waits for news of the other one.
+      await expect.poll(async () => (await server.admin.pubsub('CHANNELS', `${shared.prefix}*`)).length).toBe(1)
+      await own.lock?.request(key, { steal: true }, async () => void log.push('thief'))
+      expect(await robbed).toMatchObject({ name: 'AbortError' })
+      first.release()
+      await held
+      for (let count = 0; count < 2; count++) await own.lock?.request(key, {}, async () => void log.push('next'))
+      await expect.poll(() => server.admin.keys(`${shared.prefix}*`)).toEqual([])
+      expect(log).toEqual(['other begins', 'thief', 'other ends', 'next', 'next'])
     })
 
     it('keeps two locks of two clients apart, and hands over by news, not at the end of the lease', async () => {
