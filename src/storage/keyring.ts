@@ -2,12 +2,13 @@ import { createHash } from 'node:crypto'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { fileLock } from '../locks/file.ts'
+import type { Grip } from '../ports/lock.ts'
 import type { TokenStorage } from '../ports/token-storage.ts'
 import { SessionError } from '../values/errors.ts'
 import { splitItems } from './split-items.ts'
 
 export interface KeyringStorageOptions {
-  /** Keeps several identities of one service apart. @default none */
+  /** Keeps several identities of one service apart: a part of the entry's user name. @default none */
   account?: string
 }
 
@@ -26,6 +27,8 @@ interface KeyringModule {
 
 const leaseMs = 10_000
 
+const folder = () => join(homedir(), '.latchkey')
+
 /** The Windows Credential Manager takes 2,560 bytes of UTF-16; the others take what there is. */
 const longestOf = (platform: string) => (platform === 'win32' ? 1200 : Number.POSITIVE_INFINITY)
 
@@ -33,6 +36,9 @@ const longestOf = (platform: string) => (platform === 'win32' ? 1200 : Number.PO
  * The keychain of the operating system, for a CLI or desktop app: macOS Keychain, Windows Credential Manager, the Secret Service on Linux.
  * Needs the optional peer `@napi-rs/keyring`. Its lock is a file in `~/.latchkey`, for all processes of this user on this host.
  * Locked, without a bus or without the package it is `storage_unavailable`; it never falls back to something lesser.
+ * Entries that somebody else wrote are `storage_corrupt`. Values of any size; where the platform has a limit they are split.
+ * @param service Names the app in the keychain, such as `com.example.app`.
+ * @throws SessionError `misconfigured` without a service
  */
 export function keyringStorage(service: string, { account }: KeyringStorageOptions = {}): TokenStorage {
   if (typeof service !== 'string' || !service) {
@@ -61,7 +67,7 @@ export function keyringStorage(service: string, { account }: KeyringStorageOptio
       .update(`${service}\n${userOf(name)}`)
       .digest('hex')
       .slice(0, 32)
-    return join(homedir(), '.latchkey', id)
+    return join(folder(), id)
   }, leaseMs)
 
   return {
@@ -71,7 +77,12 @@ export function keyringStorage(service: string, { account }: KeyringStorageOptio
       removeItem: name => attempt(item => item.deletePassword(), userOf(name)),
       longest: longestOf(process.platform),
       // One writer at a time on this host, whoever has the turn to renew.
-      exclusively: (name, run) => lock.request(`${name} writes`, {}, run),
+      exclusively: (name, run) =>
+        lock.request(`${name} writes`, {}, async (grip: Grip) => {
+          if (grip.lost?.aborted)
+            throw new Error(`keyringStorage can make no lock in ${folder()}, which it needs to write.`)
+          await run()
+        }),
     }),
     scope: 'shared',
     lock,

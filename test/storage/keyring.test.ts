@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -72,6 +72,18 @@ describe.skipIf(!hasKeyring)('keyringStorage on a real Secret Service', () => {
 describe('keyringStorage', () => {
   it('refuses an empty service', () => {
     expect(() => keyringStorage('')).toThrowError(expect.objectContaining({ code: 'misconfigured' }))
+  })
+
+  it('writes nothing where it can make no lock for the processes of this host', async () => {
+    const { HOME } = process.env
+    const file = join(home, 'a-file')
+    writeFileSync(file, '')
+    process.env.HOME = file
+    try {
+      await expect(keyringStorage('latchkey-test').setItem('a', 'text')).rejects.toThrow(`no lock in ${file}/.latchkey`)
+    } finally {
+      restore('HOME', HOME)
+    }
   })
 
   it.runIf(process.platform === 'linux')(
