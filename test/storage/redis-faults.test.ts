@@ -186,7 +186,8 @@ describe.skipIf(!hasRedis).each(['node-redis', 'ioredis'] as const)('redisStorag
     await server.kill()
     expect((await session.fetch(url)).status).toBe(200)
     expect((await session.fetch(url)).status).toBe(200)
-    expect(events).toEqual(['storage', 'lock'])
+    // The last two: on a machine under load Redis may have seemed to be down before.
+    expect(events.slice(-2)).toEqual(['storage', 'lock'])
     const renewed = calls.token
     expect(renewed).toBe(3)
     await server.start()
@@ -202,14 +203,17 @@ describe.skipIf(!hasRedis).each(['node-redis', 'ioredis'] as const)('redisStorag
   it('with whenDown memory never writes back over what somebody else wrote', async () => {
     const storage = await make({ whenDown: 'memory' })
     await storage.setItem(key, 'base')
+    await expect.poll(() => keys(), { timeout: 5000 }).toHaveLength(1)
+    const [record = ''] = await keys()
     const news = new Promise<void>(resolve => storage.watch(key, resolve))
+    let theirs: Promise<unknown> | undefined
     await freeze(async () => {
       expect(await storage.replaceItem(key, 'base', 'mine')).toBe(true)
       expect(await storage.getItem(key)).toBe('mine')
+      // It lies there when Redis wakes up, beside our own command that was given up: both come before anything that we do afterwards.
+      theirs = server.admin.set(record, 'theirs')
     })
-    const [record = ''] = await keys()
-    // The command that was given up arrives late; then somebody else renews before we are back.
-    await server.admin.set(record, 'theirs')
+    await theirs
     await news
     expect(await storage.getItem(key)).toBe('theirs')
   }, 20_000)

@@ -32,7 +32,7 @@ export interface RedisServer {
 
 export async function startRedis({ isCluster = false } = {}): Promise<RedisServer> {
   const folder = mkdtempSync(join(tmpdir(), 'latchkey-redis-'))
-  const port = await freePort(isCluster)
+  let port = await freePort(isCluster)
   let child: ChildProcess
   let admin: Redis
 
@@ -47,7 +47,15 @@ export async function startRedis({ isCluster = false } = {}): Promise<RedisServe
     )
     admin = new Redis(port, '127.0.0.1', { retryStrategy: () => 20, maxRetriesPerRequest: null })
     admin.on('error', () => undefined)
-    await admin.ping()
+    const ended = once(child, 'exit').then(() => {
+      throw new Error(`redis-server ended at once on port ${port}.`)
+    })
+    // Only while it starts.
+    ended.catch(() => undefined)
+    await Promise.race([admin.ping(), ended]).catch(error => {
+      admin.disconnect()
+      throw error
+    })
     if (!isCluster) return
     await admin.call('CLUSTER', 'ADDSLOTSRANGE', '0', '16383').catch(() => undefined)
     while (!String(await admin.call('CLUSTER', 'INFO')).includes('cluster_state:ok')) {
@@ -62,7 +70,16 @@ export async function startRedis({ isCluster = false } = {}): Promise<RedisServe
     await once(child, 'exit')
   }
 
-  await start()
+  // Between the look and the start somebody may take the port.
+  for (let tries = 1; ; tries++) {
+    try {
+      await start()
+      break
+    } catch (error) {
+      if (tries === 5) throw error
+      port = await freePort(isCluster)
+    }
+  }
   return {
     port,
     url: `redis://127.0.0.1:${port}`,
@@ -81,16 +98,20 @@ export async function startRedis({ isCluster = false } = {}): Promise<RedisServe
   }
 }
 
-/** A cluster also takes the port 10,000 above. */
-async function freePort(isLow: boolean): Promise<number> {
+/** A cluster also takes the port 10,000 above: both below those that systems give to outgoing connections. */
+async function freePort(isCluster: boolean): Promise<number> {
   for (;;) {
-    const server = createServer()
-    server.listen(isLow ? 20_000 + Math.floor(Math.random() * 10_000) : 0, '127.0.0.1')
-    const port = await new Promise<number | undefined>(resolve => {
-      server.on('error', () => resolve(undefined))
-      server.on('listening', () => resolve((server.address() as { port: number }).port))
-    })
-    server.close()
-    if (port) return port
+    const port = await listenOn(isCluster ? 12_000 + Math.floor(Math.random() * 10_000) : 0)
+    if (port && (!isCluster || (await listenOn(port + 10_000)))) return port
   }
+}
+
+async function listenOn(wanted: number): Promise<number | undefined> {
+  const server = createServer().listen(wanted, '127.0.0.1')
+  const port = await new Promise<number | undefined>(resolve => {
+    server.on('error', () => resolve(undefined))
+    server.on('listening', () => resolve((server.address() as { port: number }).port))
+  })
+  await new Promise(resolve => server.close(resolve))
+  return port
 }
