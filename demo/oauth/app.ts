@@ -33,6 +33,7 @@ export async function createOAuthDemo({
     target: 'es2022',
     alias: { 'latchkey/oauth': sdk('oauth'), latchkey: sdk('index') },
     write: false,
+    logLevel: 'error',
   })
   const files: Record<string, readonly [type: string, body: string]> = {
     '/main.js': ['text/javascript', outputFiles[0]?.text ?? ''],

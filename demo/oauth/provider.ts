@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { type Interaction, Provider } from 'oidc-provider'
 import { consentPage } from './consent-page.ts'
 import { createMemoryAdapter } from './memory-adapter.ts'
+import { ownPages } from './server-page.ts'
 
 /** A certified authorization server (oidc-provider) with a sign-in and consent page, and a small API that takes its tokens. */
 export interface OAuthProvider {
@@ -42,6 +43,14 @@ const ttl = {
 }
 const signingKey = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ format: 'jwk' })
 
+interface OAuthClient {
+  readonly clientId: string
+  readonly clientAuthMethod: string
+}
+
+const isOwnToken = (_context: unknown, client: OAuthClient, token: { clientId: string }) =>
+  token.clientId === client.clientId
+
 /** Starts it on 127.0.0.1. */
 export async function createOAuthProvider(options: OAuthProviderOptions): Promise<OAuthProvider> {
   const { port = 0, clients, features = {}, allowedOrigins = [], configuration = {} } = options
@@ -68,14 +77,19 @@ export async function createOAuthProvider(options: OAuthProviderOptions): Promis
     pkce: { required: () => true },
     features: {
       devInteractions: { enabled: false },
-      revocation: { enabled: true },
-      introspection: { enabled: true },
-      rpInitiatedLogout: { enabled: true },
-      deviceFlow: { enabled: true },
+      revocation: { enabled: true, allowedPolicy: isOwnToken },
+      introspection: {
+        enabled: true,
+        allowedPolicy: (_context: unknown, client: OAuthClient, token: { clientId: string }) =>
+          client.clientAuthMethod !== 'none' || isOwnToken(_context, client, token),
+      },
+      rpInitiatedLogout: { enabled: true, ...ownPages.logout },
+      deviceFlow: { enabled: true, ...ownPages.device },
       pushedAuthorizationRequests: { enabled: false },
       dPoP: { enabled: true },
       ...features,
     },
+    renderError: ownPages.renderError,
     ...configuration,
   })
 

@@ -46,7 +46,7 @@ function show(): void {
 async function attempt(what: string, run: () => Promise<unknown>): Promise<void> {
   try {
     const told = await run()
-    log(`${what}: ${told === undefined ? 'done' : JSON.stringify(told)}`, 'good')
+    log(`${what}: ${told === undefined ? 'done' : typeof told === 'string' ? told : JSON.stringify(told)}`, 'good')
   } catch (error) {
     const cause = (isSessionError(error) ? (error.cause as { code?: string } | undefined) : undefined)?.code
     log(`${what}: ${isSessionError(error) ? error.code : String(error)}${cause ? ` (${cause})` : ''}`, 'bad')
@@ -73,7 +73,8 @@ on('steal', 'a thief with the token', async () => {
   return `the API answers ${response.status}`
 })
 
-for (const type of ['renewed', 'signed-out'] as const) session.on(type, () => log(type))
+session.on('renewed', () => log('renewed'))
+session.on('signed-out', ({ reason }) => log(`signed out (${reason})`))
 session.subscribe(show)
 await session.ready
 show()
