@@ -1,0 +1,95 @@
+import { execFileSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { arch, availableParallelism, cpus, platform, release, totalmem } from 'node:os'
+import type { Figure, Table } from './figure.ts'
+
+interface Result {
+  readonly figure: Figure
+  readonly tables: readonly Table[]
+  readonly seconds: number
+}
+
+export interface Environment {
+  readonly date: string
+  readonly node: string
+  readonly cpu: string
+  readonly cores: number
+  readonly memoryGB: number
+  readonly os: string
+  readonly commit: string
+  readonly packages: Readonly<Record<string, string>>
+}
+
+export function environment(): Environment {
+  const { dependencies } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
+  return {
+    date: new Date().toISOString().slice(0, 10),
+    node: process.version,
+    cpu: cpus()[0]?.model ?? 'unknown',
+    cores: availableParallelism(),
+    memoryGB: Math.round(totalmem() / 2 ** 30),
+    os: `${platform()} ${release()} ${arch()}`,
+    commit: commitOf(),
+    packages: dependencies,
+  }
+}
+
+function commitOf(): string {
+  try {
+    return execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim()
+  } catch {
+    return 'unknown'
+  }
+}
+
+/** Prints the tables and writes them, with what is behind them, as Markdown and JSON. */
+export function write(results: readonly Result[], where: Environment, file?: string): void {
+  const markdown = toMarkdown(results, where)
+  console.log(markdown)
+  const target = file ?? new URL('../results/latest', import.meta.url).pathname
+  writeFileSync(`${target}.md`, markdown)
+  const data = results.map(({ figure, tables, seconds }) => ({
+    number: figure.number,
+    title: figure.title,
+    seconds,
+    tables,
+  }))
+  writeFileSync(`${target}.json`, `${JSON.stringify({ environment: where, figures: data }, null, 2)}\n`)
+}
+
+function toMarkdown(results: readonly Result[], where: Environment): string {
+  const { date, node, cpu, cores, memoryGB, os, commit, packages } = where
+  const peers = Object.entries(packages)
+    .map(([name, version]) => `${name} ${version}`)
+    .join(', ')
+  const head = [
+    '# Benchmark',
+    '',
+    `${date}, commit ${commit}. Node ${node} on ${os}: ${cores} cores (${cpu}), ${memoryGB} GB.`,
+    `Peers: ${peers}.`,
+    '',
+    'Medians, with the least and the most in brackets. How to run it: `npm run bench`.',
+  ]
+  const body = results.flatMap(({ figure, tables }) => [
+    '',
+    `## ${figure.number}. ${figure.title}`,
+    ...tables.flatMap(({ title, note, columns, rows }) => [
+      '',
+      `### ${title}`,
+      '',
+      note,
+      '',
+      ...grid([['', ...columns], ...rows.map(({ subject, cells }) => [subject, ...cells])]),
+    ]),
+  ])
+  return `${[...head, ...body].join('\n')}\n`
+}
+
+/** A Markdown table with its columns as wide as their widest cell. */
+function grid(lines: readonly (readonly string[])[]): string[] {
+  const widths = (lines[0] ?? []).map((_, column) => Math.max(3, ...lines.map(line => line[column]?.length ?? 0)))
+  const row = (cells: readonly string[]) =>
+    `| ${widths.map((width, at) => (cells[at] ?? '').padEnd(width)).join(' | ')} |`
+  const [head = [], ...rest] = lines
+  return [row(head), row(widths.map(width => '-'.repeat(width))), ...rest.map(row)]
+}

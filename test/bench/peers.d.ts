@@ -1,0 +1,10 @@
+// For the project's own type check, which runs where the peers are not installed. `npx tsc --noEmit -p test/bench` reads their real types.
+declare module '@auth0/auth0-spa-js'
+declare module '@azure/core-rest-pipeline'
+declare module '@badgateway/oauth2-client'
+declare module '@supabase/auth-js'
+declare module 'axios'
+declare module 'axios-auth-refresh'
+declare module 'axios-jwt'
+declare module 'google-auth-library'
+declare module 'oidc-client-ts'
