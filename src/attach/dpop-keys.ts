@@ -1,5 +1,6 @@
 /** Where a DPoP key pair lives. Private keys are not extractable: what stores them keeps CryptoKey objects, as IndexedDB does. */
 export interface DpopKeys {
+  /** The pair that was kept, `undefined` where there is none. A rejection means "not now": it is asked again, and no key is made. */
   load(): Promise<CryptoKeyPair | undefined>
   /** Keeps the first pair that it gets: of several tabs that made one at once, all go on with what `load` gives. */
   save(pair: CryptoKeyPair): Promise<void>

@@ -1,7 +1,7 @@
 import type { Attach, AttachRequest } from '../ports/attach.ts'
 import type { TokenBinding } from '../ports/dpop.ts'
 import { tokenChallenge } from '../values/challenge.ts'
-import { SessionError } from '../values/errors.ts'
+import { isSessionError, SessionError } from '../values/errors.ts'
 import { randomId } from '../values/record.ts'
 import { type DpopKeys, defaultDpopKeys } from './dpop-keys.ts'
 
@@ -19,6 +19,7 @@ const mostOrigins = 100
  * Binds tokens to a key that no script can read (RFC 9449): a stolen token is useless. Proofs (ES256) go to the token endpoint and to the
  * resources, with the nonce that the origin gave last. A server that wants another nonce gets the request once more; that is no renewal.
  * Tokens that are not of the type DPoP are sent as bearers: a sign-in that asked for bound ones does not take them.
+ * Where the keys can't be had for the moment, calls reject `storage_unavailable` and the session stays.
  * @throws SessionError `misconfigured` where there is no WebCrypto
  */
 export function dpop({
@@ -36,9 +37,12 @@ export function dpop({
 
   /** One pair for all; a store that failed is asked again. */
   function keyOf(): Promise<Key> {
-    key ??= open(keys, subtle).catch(error => {
+    key ??= open(keys, subtle).catch(cause => {
       key = undefined
-      throw error
+      if (isSessionError(cause)) throw cause
+      throw new SessionError('storage_unavailable', 'The DPoP key can not be had now. Nothing is lost; try again.', {
+        cause,
+      })
     })
     return key
   }

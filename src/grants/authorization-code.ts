@@ -36,7 +36,7 @@ import { assertWebCrypto } from './web-crypto.ts'
 
 export type AuthorizationCodeOptions = IssuerOptions &
   ClientOptions & {
-    /** Where the answer comes in; registered with the authorization server. `loopback()` has one of its own. */
+    /** Where the answer comes in; registered with the authorization server. A relative one is the page's. `loopback()` has one of its own. */
     redirectUri?: string
     /** How the user comes to the authorization server. @default redirect() */
     open?: Open
@@ -50,10 +50,11 @@ export interface AuthorizationCodeSignIn {
   appState?: unknown
   /** OpenID Connect Core 1.0 §3.1.2.1. @default 'consent' with the scope offline_access, which asks for it (§11) */
   prompt?: string
+  /** Who signs in, as far as the app knows (OpenID Connect Core 1.0 §3.1.2.1). */
   loginHint?: string
   /** Instead of the grant's scope. */
   scope?: string
-  /** Ends the waiting, closes the popup or port. */
+  /** Ends the waiting, closes the popup or port. The promise rejects with its reason. */
   signal?: AbortSignal
 }
 

@@ -21,16 +21,18 @@ import { signInFailure } from './sign-in-failure.ts'
 import { bindingOf } from './token-binding.ts'
 import type { ClientOptions } from './token-endpoint.ts'
 
-/** Where the authorization server is: its issuer, or its metadata (RFC 8414). */
+/** Where the authorization server is: one of the two. */
 export interface IssuerOptions {
-  /** Short for `server: discover(issuer)`. */
+  /** Its issuer identifier, to the letter as its metadata write it: https, or http on loopback. Short for `server: discover(issuer)`. */
   issuer?: string
+  /** Its metadata in wire names (RFC 8414 §2), or a function that resolves with them: `discover(issuer)`, shared by several grants. Asked at each use. */
   server?: AuthorizationServer | ((context: ServerContext) => Promise<AuthorizationServer>)
 }
 
-/** Endpoints of a server that is not discovered. */
+/** Endpoints of a server that is not discovered, as absolute URLs. */
 export interface EndpointOptions {
   tokenEndpoint?: string
+  /** RFC 7009. Without it a signOut is local. */
   revocationEndpoint?: string
 }
 

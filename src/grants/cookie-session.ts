@@ -9,9 +9,9 @@ export interface CookieSessionOptions {
   refreshEndpoint: string
   /** POST with the input of `session.signIn(input)` as JSON: 200 with a token response, 401 for a wrong password. */
   signInEndpoint?: string
-  /** POST that forgets the cookie. */
+  /** POST that forgets the cookie. Without it a signOut is local, and the cookie lives. */
   signOutEndpoint?: string
-  /** A header that a form of another site cannot send. @default { header: 'x-csrf', value: '1' } */
+  /** A header that a form of another site cannot send; a function is asked at each request. @default { header: 'x-csrf', value: '1' } */
   csrf?: { header: string; value: string | (() => string) }
 }
 
@@ -20,6 +20,8 @@ const timeoutMs = 30_000
 /**
  * The refresh token is an HttpOnly cookie of the app's own backend: nothing secret in JavaScript but the short-lived access token.
  * Headless, at the start: a reload signs in by itself where the cookie lives. Never after a signOut, until `session.signIn(input)`.
+ * A 401 of the refresh endpoint ends the session; a 5xx or no network is `unreachable` and keeps it. A 401 of the sign-in endpoint is
+ * `sign_in_failed`. Each request may take 30 s.
  */
 export function cookieSession(options: CookieSessionOptions): Grant<unknown> {
   const { refreshEndpoint, signInEndpoint, signOutEndpoint, csrf = { header: 'x-csrf', value: '1' } } = options

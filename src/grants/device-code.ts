@@ -28,7 +28,7 @@ export interface DevicePrompt {
 
 export type DeviceCodeOptions = IssuerOptions &
   ClientOptions & {
-    /** Shows the code. Throws or rejects: the sign-in fails, and nothing is asked any more. */
+    /** Shows the code; polling begins when it has returned or resolved. Throws or rejects: the sign-in fails, and nothing is asked any more. */
     onPrompt: (prompt: DevicePrompt) => unknown
   }
 

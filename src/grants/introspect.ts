@@ -5,9 +5,11 @@ import type { ClientOptions } from './token-endpoint.ts'
 
 export type IntrospectOptions = IssuerOptions &
   ClientOptions & {
+    /** Instead of issuer or server. */
     introspectionEndpoint?: string
     /** @default globalThis.fetch */
     fetch?: typeof fetch
+    /** Ends the request; the promise rejects with its reason. @default none: it may take 30 s */
     signal?: AbortSignal
   }
 

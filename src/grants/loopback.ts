@@ -19,7 +19,8 @@ const loopbackUri = /^http:\/\/(127\.0\.0\.1|localhost)(:\d+)?([/?]|$)/
 
 /**
  * Signs in with the user's own browser, for programs (RFC 8252 §7.3): listens on 127.0.0.1, on a free port unless the `redirectUri` names
- * one. Ctrl-C and a time-out are `sign_in_cancelled`; the port is gone however it ends.
+ * one. Ctrl-C and a time-out are `sign_in_cancelled`, a taken port or a browser that does not open `sign_in_failed`, a redirect URI that
+ * is not on 127.0.0.1 or localhost `misconfigured`; the port is gone however it ends.
  */
 export function loopback({ openBrowser = openSystemBrowser, timeoutMs = 300_000 }: LoopbackOptions = {}): Opener {
   return {

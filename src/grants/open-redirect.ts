@@ -1,7 +1,11 @@
 import { SessionError } from '../values/errors.ts'
 import type { Opener } from './open.ts'
 
-/** Leaves the page for the authorization server; `session.completeSignIn()` on the redirect URI finishes. The default in a document. */
+/**
+ * Leaves the page for the authorization server; `session.completeSignIn()` on the redirect URI finishes. The default in a document, and
+ * `misconfigured` elsewhere. `signIn` stays pending; back out of the page cache it is `sign_in_cancelled`. What it has to remember
+ * (the PKCE verifier, state, nonce, appState) lies in the tab's sessionStorage until the answer comes.
+ */
 export function redirect(): Opener {
   return {
     prepare({ signal }) {

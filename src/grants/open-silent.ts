@@ -6,6 +6,7 @@ import type { Opener } from './open.ts'
  * Signs in without the user where the authorization server has a session of theirs (`prompt=none` in a hidden frame).
  * Browsers hide third-party cookies from frames: it works where app and server are of one site, elsewhere expect
  * `sign_in_failed` with `login_required`. Too slow, or a server that refuses frames: `sign_in_cancelled`.
+ * @param options.timeoutMs Milliseconds until it gives up. @default 10_000
  */
 export function silent({ timeoutMs = 10_000 }: { timeoutMs?: number } = {}): Opener {
   return {

@@ -7,16 +7,19 @@ import { bindingOf } from './token-binding.ts'
 
 /** Who the client is (RFC 6749 §2.3), the same wherever a token endpoint is spoken to. */
 export interface ClientOptions {
+  /** As the authorization server registered it. */
   clientId?: string
+  /** Never in a page or an app: whoever has the code has it. */
   clientSecret?: string
   /** `privateKeyJwt()` and `clientSecretJwt()` come from latchkey/oauth. @default 'client_secret_basic' with a secret, else 'none' */
   clientAuth?: 'none' | 'client_secret_basic' | 'client_secret_post' | ClientAuth
-  /** Space-separated (RFC 6749 §3.3). */
+  /** Space-separated (RFC 6749 §3.3). @default what the server gives without */
   scope?: string
   /** The API that the token is for (RFC 8707). Of several, the first stands in token requests. */
   resource?: string | readonly string[]
+  /** Extra headers of every request to the authorization server. */
   headers?: Record<string, string>
-  /** Extra form fields of the token request. */
+  /** Extra form fields of the token request; of the authorization request in `authorizationCode`. */
   parameters?: Record<string, string>
 }
 

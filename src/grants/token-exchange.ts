@@ -17,11 +17,15 @@ export type TokenExchangeOptions = IssuerOptions &
     subjectToken: () => string | Promise<string>
     /** RFC 8693 §3. @default 'urn:ietf:params:oauth:token-type:access_token' */
     subjectTokenType?: string
-    /** The logical name of the service that the token is for. */
+    /** The logical name of the service that the token is for (RFC 8693 §2.1); `resource` is its address. */
     audience?: string
   }
 
-/** Exchanges somebody else's token for one of its own (RFC 8693). Headless: at the first call, and again instead of a renewal. */
+/**
+ * Exchanges somebody else's token for one of its own (RFC 8693). Headless: at the first call, and again instead of a renewal, so no
+ * refresh token is kept. Where the server takes no such token, calls reject `sign_in_failed`; where it is down, `unreachable`.
+ * @throws SessionError `misconfigured` without issuer, server or tokenEndpoint
+ */
 export function tokenExchange(options: TokenExchangeOptions): Grant<void> {
   const client = createOAuthClient(options)
   const { subjectTokenType = 'urn:ietf:params:oauth:token-type:access_token' } = options

@@ -1,4 +1,4 @@
-import { clientCredentials, createSession } from 'latchkey'
+import { clientCredentials, createSession, memoryStorage } from 'latchkey'
 import { authorizationCode, discover, dpop, introspect } from 'latchkey/oauth'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { OAuthProvider } from '../../demo/oauth/provider.ts'
@@ -180,9 +180,37 @@ describe('the key', () => {
       async save() {},
     }
     const attach = dpop({ keys })
-    await expect(attach.thumbprint()).rejects.toThrow('locked')
+    await expect(attach.thumbprint()).rejects.toMatchObject({
+      code: 'storage_unavailable',
+      retryable: true,
+      cause: { message: 'locked' },
+    })
     isDown = false
     expect(await attach.thumbprint()).not.toBe(await memory.thumbprint())
+  })
+
+  test('that a store can not give now fails the call and the renewal, and ends nothing', async () => {
+    let isDown = false
+    let stored: CryptoKeyPair | undefined
+    const create = (storage: ReturnType<typeof memoryStorage>) => {
+      const keys = {
+        load: () => (isDown ? Promise.reject(new Error('locked')) : Promise.resolve(stored)),
+        async save(pair: CryptoKeyPair) {
+          stored = pair
+        },
+      }
+      return createApp(server, { session: { storage, attach: dpop({ keys }) } }).session
+    }
+    const storage = memoryStorage()
+    await create(storage).signIn()
+    isDown = true
+    const session = create(storage)
+    expect((await failureOf(session.fetch(me()))).code).toBe('storage_unavailable')
+    const { code, retryable } = await failureOf(session.renew())
+    expect([code, retryable]).toEqual(['unreachable', true])
+    expect(session.state.status).toBe('signed-in')
+    isDown = false
+    expect((await session.fetch(me())).status).toBe(200)
   })
 
   test('comes from the crypto that was passed in', async () => {
