@@ -122,7 +122,7 @@ export function authorizationCode(options: AuthorizationCodeOptions): Grant<Sign
       }
       const url = await authorizationUrl(pending, { ...request, scope }, opened.parameters, context)
       if (context.signal.aborted) throw context.signal.reason
-      if (opened.leavesPage) savePending(pending)
+      if (opened.leavesPage) remember(pending)
       const answer = await opened.go(url, pending.state).catch(failToOpen)
       return await finish(pending, answer, context)
     } finally {
@@ -295,6 +295,16 @@ function joining<T>(work: Promise<T>, abort: AbortController): (signal: AbortSig
     }
     signal.addEventListener('abort', leave, { once: true })
     return work
+  }
+}
+
+function remember(pending: PendingSignIn): void {
+  try {
+    savePending(pending)
+  } catch (cause) {
+    if (isSessionError(cause)) throw cause
+    const message = 'The sign-in can not be kept for the way back: appState is no JSON, or sessionStorage is full.'
+    throw new SessionError('sign_in_failed', message, { cause })
   }
 }
 

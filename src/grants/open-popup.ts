@@ -1,6 +1,6 @@
 import { SessionError } from '../values/errors.ts'
 import { awaitAnswer } from './answer-channel.ts'
-import type { Opener } from './open.ts'
+import { assertOwnOrigin, type Opener } from './open.ts'
 
 /** Times are milliseconds, lengths CSS pixels. */
 export interface PopupOptions {
@@ -22,7 +22,8 @@ const patience = 3
  */
 export function popup({ width = 480, height = 640, timeoutMs = 300_000 }: PopupOptions = {}): Opener {
   return {
-    prepare() {
+    prepare({ redirectUri }) {
+      assertOwnOrigin(redirectUri)
       const { screenX = 0, screenY = 0, outerWidth = width, outerHeight = height } = globalThis
       const left = Math.round(screenX + (outerWidth - width) / 2)
       const top = Math.round(screenY + (outerHeight - height) / 2)

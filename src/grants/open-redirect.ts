@@ -1,5 +1,5 @@
 import { SessionError } from '../values/errors.ts'
-import type { Opener } from './open.ts'
+import { assertOwnOrigin, type Opener } from './open.ts'
 
 /**
  * Leaves the page for the authorization server; `session.completeSignIn()` on the redirect URI finishes. The default in a document, and
@@ -8,7 +8,7 @@ import type { Opener } from './open.ts'
  */
 export function redirect(): Opener {
   return {
-    prepare({ signal }) {
+    prepare({ redirectUri, signal }) {
       const { location } = globalThis
       if (!globalThis.document || !location) {
         throw new SessionError(
@@ -16,6 +16,7 @@ export function redirect(): Opener {
           'There is no document to redirect. Pass open: loopback() of latchkey/node, or a function.',
         )
       }
+      assertOwnOrigin(redirectUri)
       let stop = () => {}
       return {
         leavesPage: true,

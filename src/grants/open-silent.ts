@@ -1,6 +1,6 @@
 import { SessionError } from '../values/errors.ts'
 import { awaitAnswer } from './answer-channel.ts'
-import type { Opener } from './open.ts'
+import { assertOwnOrigin, type Opener } from './open.ts'
 
 /**
  * Signs in without the user where the authorization server has a session of theirs (`prompt=none` in a hidden frame).
@@ -10,10 +10,11 @@ import type { Opener } from './open.ts'
  */
 export function silent({ timeoutMs = 10_000 }: { timeoutMs?: number } = {}): Opener {
   return {
-    prepare() {
+    prepare({ redirectUri }) {
       const { document } = globalThis
       if (!document)
         throw new SessionError('misconfigured', 'There is no document for a frame. silent() is for browsers.')
+      assertOwnOrigin(redirectUri)
       const frame = document.createElement('iframe')
       frame.style.display = 'none'
       frame.title = 'Sign-in'
@@ -33,7 +34,8 @@ export function silent({ timeoutMs = 10_000 }: { timeoutMs?: number } = {}): Ope
               clearTimeout(timer)
             }
             frame.src = url
-            document.body.append(frame)
+            // A script in the head runs before there is a body.
+            ;(document.body ?? document.documentElement).append(frame)
           }),
         close() {
           stop()

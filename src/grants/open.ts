@@ -1,3 +1,5 @@
+import { SessionError } from '../values/errors.ts'
+
 /** What an `open` gets beside the URL. `signal` aborts when the sign-in is over. */
 export interface OpenContext {
   readonly redirectUri: string
@@ -30,6 +32,20 @@ export interface Opener {
 }
 
 export type Open = OpenFunction | Opener
+
+/**
+ * What comes back to a page of another origin can't be taken there: neither the tab's storage nor a channel reaches over.
+ * @throws SessionError `misconfigured`
+ */
+export function assertOwnOrigin(redirectUri: string | undefined): void {
+  const { origin } = globalThis.location ?? {}
+  if (!redirectUri || !origin?.startsWith('http') || !redirectUri.startsWith('http')) return
+  if (new URL(redirectUri).origin === origin) return
+  throw new SessionError(
+    'misconfigured',
+    'The redirectUri is of another origin than this page, which will never get the answer. Write one of this origin.',
+  )
+}
 
 export const openerOf = (open: Open): Opener =>
   typeof open !== 'function'

@@ -335,6 +335,26 @@ describe('the metadata', () => {
     impostor.close()
   })
 
+  test.each([
+    ['authorization_endpoint', 'javascript:alert(1)'],
+    ['authorization_endpoint', 'http://login.example.com/auth'],
+    ['token_endpoint', 'http://login.example.com/token'],
+  ])('whose %s is %s: nobody is sent there, and no code either', async (endpoint, url) => {
+    const metadata = await (await fetch(`${server.issuer}/.well-known/openid-configuration`)).json()
+    const sent: string[] = []
+    const { session, user } = createApp(server, {
+      server: { ...metadata, [endpoint]: url },
+      session: {
+        fetch: (input, init) => {
+          sent.push(String(input))
+          return fetch(input, init)
+        },
+      },
+    })
+    expect((await failureOf(session.signIn())).code).toBe('misconfigured')
+    expect([...user.history, ...sent].filter(visited => !visited.startsWith(server.issuer))).toEqual([])
+  })
+
   test('that cannot be had fails the sign-in for now', async () => {
     const { session } = createApp({ issuer: 'http://127.0.0.1:1' })
     expect(await failureOf(session.signIn())).toMatchObject({ code: 'sign_in_failed', retryable: true })

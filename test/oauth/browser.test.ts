@@ -131,6 +131,31 @@ describe('by redirect', () => {
     expect(await stateOf(page)).toEqual(['signed-in', 'ada'])
   })
 
+  test('a redirect URI of another origin is misconfigured, by every way to open, before anything is shown', async () => {
+    for (const open of ['redirect', 'popup', 'silent']) {
+      const page = await openApp(`?open=${open}`)
+      const told_ = await page.evaluate(() => told(create({ redirectUri: 'https://else.example.com/cb' }).signIn({})))
+      expect(told_).toEqual({ code: 'misconfigured' })
+      expect(page.url()).toBe(`${app.origin}/?open=${open}`)
+      expect(context.pages()).toContain(page)
+      await page.close()
+    }
+    expect(context.pages()).toEqual([])
+  })
+
+  test('an appState that is no JSON fails the sign-in, and says so', async () => {
+    const page = await openApp()
+    const error = await page.evaluate(() => {
+      const cyclic: { self?: object } = {}
+      cyclic.self = cyclic
+      return session
+        .signIn({ appState: cyclic })
+        .catch(({ code, message, retryable }) => ({ code, message, retryable }))
+    })
+    expect(error).toEqual({ code: 'sign_in_failed', message: expect.stringContaining('appState'), retryable: false })
+    expect(page.url()).toBe(`${app.origin}/`)
+  })
+
   test('consent refused is access_denied', async () => {
     const page = await openApp()
     await leave(page)
@@ -335,6 +360,27 @@ describe('by popup', () => {
     const page = await openApp('?open=popup')
     const shown = await openPopup(page)
     await shown.close()
+    expect(await page.evaluate(() => signingIn)).toMatchObject({ code: 'sign_in_cancelled' })
+  })
+
+  test('closed while the metadata are still on their way it is sign_in_cancelled', async () => {
+    const metadata = await (await fetch(`${server.issuer}/.well-known/openid-configuration`)).text()
+    let release = () => {}
+    const isHeld = new Promise<void>(held => {
+      server.intercept = ({ url = '' }, response) => {
+        if (!url.includes('well-known')) return false
+        release = () => response.writeHead(200, { 'Access-Control-Allow-Origin': '*' }).end(metadata)
+        held()
+        return true
+      }
+    })
+    const page = await openApp('?open=popup')
+    const opening = page.waitForEvent('popup')
+    await page.click('p')
+    const shown = await opening
+    await isHeld
+    await shown.close()
+    release()
     expect(await page.evaluate(() => signingIn)).toMatchObject({ code: 'sign_in_cancelled' })
   })
 
