@@ -19,6 +19,7 @@ import {
   createOAuthClient,
   type Exchange,
   endpointError,
+  endpointOf,
   type IssuerOptions,
   readJson,
   readTokens,
@@ -138,13 +139,8 @@ export function authorizationCode(options: AuthorizationCodeOptions): Grant<Sign
     context: GrantContext,
   ): Promise<string> {
     const as = await client.metadata(context)
-    if (!as.authorization_endpoint) {
-      throw new SessionError(
-        'misconfigured',
-        'The metadata of the authorization server names no authorization_endpoint.',
-      )
-    }
-    assertSecure(as.authorization_endpoint)
+    const endpoint = endpointOf(as, 'authorization_endpoint')
+    assertSecure(endpoint)
     const binding = bindingOf(context.attach)
     // OpenID Connect Core 1.0 §11: without consent, offline_access is ignored.
     const consent = listOf(scope).includes('offline_access') ? 'consent' : undefined
@@ -170,7 +166,6 @@ export function authorizationCode(options: AuthorizationCodeOptions): Grant<Sign
     for (const resource of [options.resource ?? []].flat()) parameters.push(['resource', resource])
     const visible = as.pushed_authorization_request_endpoint ? await push(parameters, context) : parameters
     // By hand: React Native's URL has no searchParams to append to.
-    const { authorization_endpoint: endpoint } = as
     const query = visible.map(([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(value)}`).join('&')
     return `${endpoint}${endpoint.includes('?') ? '&' : '?'}${query}`
   }
@@ -227,22 +222,22 @@ export function authorizationCode(options: AuthorizationCodeOptions): Grant<Sign
   }
 
   /** Synchronous up to the exchange: the address is clean and the sign-in taken out before anybody else can look. */
-  function complete(url: string, context: GrantContext): Promise<SignInResponse | undefined> {
+  function complete(url: string, context: GrantContext): Promise<SignInResponse> | undefined {
     const shared = completionOf(url)
     if (shared) return shared.join(context.signal)
     const answer = answerOf(url)
-    if (!answer) return Promise.resolve(undefined)
+    if (!answer) return undefined
     const { state } = answer
     if (isHandedOver(state)) {
       cleanAddress(url)
       handOver(state, url)
-      return Promise.resolve(undefined)
+      return undefined
     }
     const pending = takePending(state, ownerOf())
-    if (pending === 'foreign') return Promise.resolve(undefined)
+    if (pending === 'foreign') return undefined
     if (!pending) {
       const { redirectUri } = options
-      if (!redirectUri || !isAt(url, absolute(redirectUri))) return Promise.resolve(undefined)
+      if (!redirectUri || !isAt(url, absolute(redirectUri))) return undefined
       cleanAddress(url)
       throw signInFailure('state', 'No sign-in of this tab waits for this answer. Sign in again.')
     }

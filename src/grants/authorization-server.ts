@@ -101,12 +101,7 @@ export function createOAuthClient(options: IssuerOptions & EndpointOptions & Cli
     { isBound = true, timeoutMs = signInTimeoutMs as number | undefined } = {},
   ): Promise<Exchange> {
     const as = await metadata(context)
-    if (!as[endpoint]) {
-      throw new SessionError(
-        'misconfigured',
-        `The metadata of the authorization server names no ${endpoint} (RFC 8414 §2).`,
-      )
-    }
+    endpointOf(as, endpoint)
     const client = clientOf(context.nowMs())
     const binding = isBound ? bindingOf(context.attach) : undefined
     for (let isRetry = false; ; isRetry = true) {
@@ -165,6 +160,16 @@ export function createOAuthClient(options: IssuerOptions & EndpointOptions & Cli
       if (!response.ok) throw await endpointError(response)
     },
   }
+}
+
+/** @throws SessionError `misconfigured`: the server does not do that */
+export function endpointOf(as: AuthorizationServer, endpoint: Endpoint): string {
+  const url = as[endpoint]
+  if (url) return url
+  throw new SessionError(
+    'misconfigured',
+    `The metadata of the authorization server names no ${endpoint} (RFC 8414 §2).`,
+  )
 }
 
 function fromEndpoints({ tokenEndpoint, revocationEndpoint }: EndpointOptions): AuthorizationServer | undefined {

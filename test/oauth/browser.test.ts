@@ -148,7 +148,7 @@ describe('by redirect', () => {
     const error = await page.evaluate(() => {
       const cyclic: { self?: object } = {}
       cyclic.self = cyclic
-      return session
+      return create()
         .signIn({ appState: cyclic })
         .catch(({ code, message, retryable }) => ({ code, message, retryable }))
     })
