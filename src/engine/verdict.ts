@@ -8,7 +8,7 @@ export type Verdict =
   | {
       readonly what: 'unreachable'
       readonly failure: Failure
-      /** A 4xx that may be about the refresh token or the client; neither 408 nor 429 is. */
+      /** A 4xx that may be about the refresh token or the client; 408, 425 and 429 are not. */
       readonly isClientError: boolean
       /** Worth another try at once. */
       readonly isPassing: boolean
@@ -43,7 +43,7 @@ export async function judge(
   const isInvalid = isSessionError(error) && error.code === 'invalid_token_response'
   return {
     what: 'unreachable',
-    isClientError: is4xx && status !== 408 && status !== 429,
+    isClientError: is4xx && ![408, 425, 429].includes(status),
     isPassing: !is4xx && !retryAtMs,
     isTargetRefused: code === 'invalid_target' || code === 'invalid_scope',
     failure: {

@@ -30,7 +30,7 @@ it('three empty 400s in a row may mean a dead refresh token: the app may ask its
   expect(await renewInVain(400)).toEqual({ signInRequired: true, calls: 3 })
 })
 
-it.each([408, 429])('three times %d says nothing about it, and is not asked again at once', async status => {
+it.each([408, 425, 429])('three times %d says nothing about it, and is not asked again at once', async status => {
   expect(await renewInVain(status)).toEqual({ signInRequired: false, calls: 3 })
 })
 
