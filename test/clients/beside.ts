@@ -1,11 +1,24 @@
 import { once } from 'node:events'
+import {
+  credentials,
+  makeGenericClientConstructor,
+  Server,
+  ServerCredentials,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  type ServiceError,
+  type sendUnaryData,
+  status,
+} from '@grpc/grpc-js'
 import { build } from 'esbuild'
 import { chromium } from 'playwright'
+import { generate } from 'selfsigned'
 import { WebSocketServer } from 'ws'
 import { createServer, type DemoServer } from '../../demo/server/server.ts'
 import { createSession, refreshTokenGrant, type TokenResponse } from '../../src/index.ts'
 import { findChromium } from '../support/chromium.ts'
 import { follow } from './recipes/event-source.ts'
+import * as grpc from './recipes/grpc.ts'
 import { stayConnected } from './recipes/websocket.ts'
 
 function check(condition: unknown, what: string): asserts condition {
@@ -19,11 +32,11 @@ async function signIn({ origin, demoUser }: DemoServer): Promise<TokenResponse> 
   return (await fetch(`${origin}/token`, { method: 'POST', body })).json() as Promise<TokenResponse>
 }
 
-async function openDemo() {
+async function openDemo(others: readonly string[] = []) {
   let skewMs = 0
   const server = await createServer({ seed: true, heartbeatMs: 20, clock: () => Date.now() + skewMs })
   const session = createSession({
-    resources: server.origin,
+    resources: [server.origin, ...others],
     grant: refreshTokenGrant({ tokenEndpoint: `${server.origin}/token`, clientId }),
     renewal: { minIntervalMs: 0 },
   })
@@ -125,6 +138,124 @@ async function eventSource(): Promise<void> {
   }
 }
 
+type Item = { marker: string }
+const json = {
+  requestSerialize: (value: Item) => Buffer.from(JSON.stringify(value)),
+  requestDeserialize: (data: Buffer) => JSON.parse(data.toString()) as Item,
+  responseSerialize: (value: Item) => Buffer.from(JSON.stringify(value)),
+  responseDeserialize: (data: Buffer) => JSON.parse(data.toString()) as Item,
+}
+const service = {
+  echo: { path: '/demo.Items/Echo', requestStream: false, responseStream: false, ...json },
+  watch: { path: '/demo.Items/Watch', requestStream: false, responseStream: true, ...json },
+} as const
+
+/** A gRPC server over TLS that asks the demo server about each token, and ends its streams when told. */
+async function openGrpc(isGood: (token: string) => Promise<boolean>) {
+  const { private: key, cert } = await generate([{ name: 'commonName', value: 'localhost' }], {
+    extensions: [{ name: 'subjectAltName', altNames: [{ type: 2, value: 'localhost' }] }],
+  })
+  const tokens: string[] = []
+  const streams = new Set<ServerWritableStream<Item, Item>>()
+  const refusal = { code: status.UNAUTHENTICATED, message: 'the token is over' }
+  async function isAllowed({ metadata }: { metadata: { get(name: string): unknown[] } }): Promise<boolean> {
+    const token = String(metadata.get('authorization')[0]).slice('Bearer '.length)
+    tokens.push(token)
+    return isGood(token)
+  }
+  const server = new Server()
+  server.addService(service, {
+    echo: async (call: ServerUnaryCall<Item, Item>, callback: sendUnaryData<Item>) =>
+      (await isAllowed(call)) ? callback(null, call.request) : callback(refusal),
+    watch: async (call: ServerWritableStream<Item, Item>) => {
+      if (!(await isAllowed(call))) return void call.emit('error', refusal)
+      streams.add(call)
+      call.write({ marker: 'open' })
+    },
+  })
+  const secure = ServerCredentials.createSsl(null, [{ private_key: Buffer.from(key), cert_chain: Buffer.from(cert) }])
+  const port = await new Promise<number>((resolve, reject) =>
+    server.bindAsync('localhost:0', secure, (error, port) => (error ? reject(error) : resolve(port))),
+  )
+  return {
+    origin: `https://localhost:${port}`,
+    certificate: Buffer.from(cert),
+    tokens,
+    endStreams: () => {
+      for (const stream of streams) stream.emit('error', refusal) // gRPC's way to end with a status
+      streams.clear()
+    },
+    stop: () => server.forceShutdown(),
+  }
+}
+
+async function overGrpc(): Promise<void> {
+  let isGood: (token: string) => Promise<boolean> = async () => false
+  const api = await openGrpc(token => isGood(token))
+  const demo = await openDemo([api.origin])
+  isGood = async token => {
+    const headers = { Authorization: `Bearer ${token}` }
+    return (await fetch(`${demo.server.origin}/activity`, { headers })).status === 200
+  }
+  const channel = credentials.combineChannelCredentials(
+    credentials.createSsl(api.certificate),
+    grpc.sessionCredentials(demo.session, api.origin),
+  )
+  const Client = makeGenericClientConstructor(service, 'Items')
+  const client = new Client(new URL(api.origin).host, channel)
+  const echo = (marker: string) =>
+    new Promise<Item>((resolve, reject) => {
+      client.echo?.({ marker }, (error: ServiceError | null, item: Item) => (error ? reject(error) : resolve(item)))
+    })
+  const stop = new AbortController()
+  try {
+    for (let round = 1; round <= 2; round++) {
+      demo.server.faults.rejectAccessTokensIssuedUntilNow()
+      const calls = Array.from({ length: 20 }, (_, index) => grpc.withSession(demo.session, () => echo(`${index}`)))
+      const answers = await Promise.all(calls)
+      check(
+        answers.every(({ marker }, index) => marker === `${index}`),
+        'another answer arrived',
+      )
+      const { rotations } = demo.server.stats()
+      check(rotations === round, `${rotations} rotations after ${round} expiries`)
+    }
+    check(new Set(api.tokens).size === 3, `${new Set(api.tokens).size} tokens`)
+
+    api.tokens.length = 0
+    let opened = 0
+    await grpc.follow<Item>(
+      demo.session,
+      () => client.watch?.({ marker: 'all' }),
+      () => {
+        opened++
+        if (opened === 3) return stop.abort()
+        // The token ends under the open stream, which the server then closes.
+        demo.server.faults.rejectAccessTokensIssuedUntilNow()
+        api.endStreams()
+      },
+      stop.signal,
+    )
+    check(opened === 3 && new Set(api.tokens).size === 3, `${opened} streams, ${new Set(api.tokens).size} tokens`)
+    const { rotations, reuses } = demo.server.stats()
+    check(rotations === 4 && reuses === 0, `${rotations} rotations, ${reuses} reuses`)
+
+    // A dead session sends nothing, and says so as gRPC says it.
+    await demo.session.signOut()
+    api.tokens.length = 0
+    const dead = await grpc.withSession(demo.session, () => echo('dead')).catch(error => error)
+    check(dead.code === 'signed_out', `a dead session: ${dead}`)
+    const bare = await echo('dead').catch(error => error)
+    check(bare.code === status.UNAUTHENTICATED && /sign/i.test(bare.details), `a dead session: ${bare}`)
+    check(!api.tokens.length, 'it called without a session')
+  } finally {
+    stop.abort()
+    client.close()
+    api.stop()
+    await demo.close()
+  }
+}
+
 async function xhr(): Promise<void> {
   const demo = await openDemo()
   const { outputFiles } = await build({
@@ -153,10 +284,15 @@ async function xhr(): Promise<void> {
       await session.adopt(${JSON.stringify(await signIn(demo.server))})
     })()`)
     for (let call = 1; call <= 3; call++) {
-      const status = await tab.evaluate(
-        `page.upload(session, location.origin + '/collect', '{"call":${call}}', () => {}).then(({ status }) => status)`,
+      const statuses = (await tab.evaluate(
+        `Promise.all(Array.from({ length: 20 }, (_, index) =>
+          page.upload(session, location.origin + '/collect', JSON.stringify({ call: ${call}, index }), () => {})
+            .then(({ status }) => status)))`,
+      )) as number[]
+      check(
+        statuses.every(status => status === 201),
+        `call ${call} was answered ${statuses}`,
       )
-      check(status === 201, `call ${call} was answered ${status}`)
       if (call < 3) demo.server.faults.rejectAccessTokensIssuedUntilNow()
     }
     const { rotations, reuses } = demo.server.stats()
@@ -169,5 +305,6 @@ async function xhr(): Promise<void> {
 export const besideTests: readonly [name: string, test: () => Promise<void>][] = [
   ['WebSocket', webSocket],
   ['EventSource', eventSource],
+  ['gRPC', overGrpc],
   ['XHR', xhr],
 ]

@@ -7,8 +7,9 @@ export type Fetching = Pick<SessionBase, 'fetch'>
 export interface Driven {
   get(): Promise<unknown>
   post(item: { marker: string }): Promise<unknown>
-  /** Absent where uploads are not the client's business. */
-  upload?(bytes: Uint8Array<ArrayBuffer>): Promise<unknown>
+  upload(bytes: Uint8Array<ArrayBuffer>): Promise<unknown>
+  /** How the bytes are written where the client sends text alone. */
+  readonly uploadEncoding?: 'base64' | 'hex'
   /** Where the client resolves with an error rather than rejecting: the error. */
   errorOf?(result: unknown): unknown
 }

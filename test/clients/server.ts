@@ -29,8 +29,8 @@ export async function createClientsServer() {
   let isDead = false
   let isExpired = false
   const stats = { tokenCalls: 0, refused: 0, apiCalls: 0, unauthorized: 0 }
-  /** Bodies that came with a token that works. */
-  const accepted: Buffer[] = []
+  /** What came with a token that works. */
+  const accepted: { readonly method: string; readonly type: string; readonly body: Buffer }[] = []
 
   const issue = () => {
     issued++
@@ -52,14 +52,15 @@ export async function createClientsServer() {
       stats.unauthorized++
       return [401, { detail: 'Could not validate credentials' }]
     }
-    accepted.push(body)
+    const { method = '', headers } = request
+    // Without what is different each time.
+    const type = headers['content-type']?.split(';')[0] ?? ''
+    accepted.push({ method, type, body })
     if (path === '/graphql') {
-      const { variables } = JSON.parse(body.toString())
-      const marker = variables?.marker
-      return [
-        200,
-        { data: marker ? { add: { __typename: 'Item', id: 1, marker } } : { items: [{ __typename: 'Item', id: 1 }] } },
-      ]
+      const item = { __typename: 'Item', id: 1 }
+      if (type === 'multipart/form-data' || body.includes('upload(')) return [200, { data: { upload: item } }]
+      const marker = method === 'POST' && JSON.parse(body.toString()).variables?.marker
+      return [200, { data: marker ? { add: { ...item, marker } } : { items: [item] } }]
     }
     if (path.startsWith('/trpc')) {
       const init = {

@@ -10,6 +10,10 @@ export function drive(session: Fetching, origin: string): Driven {
     get: () => api.GET('/collect').then(({ data }) => data),
     post: item => api.POST('/collect', { body: item as never }).then(({ data }) => data),
     upload: bytes =>
-      api.POST('/collect', { body: bytes as never, bodySerializer: body => new Blob([body as never]) as never }),
+      api.POST('/collect', {
+        body: bytes as never,
+        bodySerializer: body => new Blob([body as never]) as never,
+        headers: { 'Content-Type': 'application/octet-stream' },
+      }),
   }
 }

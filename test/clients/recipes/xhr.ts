@@ -3,7 +3,7 @@ import type { Session } from 'latchkey'
 // #region recipe
 /** An upload that tells its progress, which fetch does not: sent again once if the server does not like the token. */
 export async function upload(
-  session: Pick<Session, 'authorizationHeaders' | 'renew'>,
+  session: Pick<Session, 'authorizationHeaders' | 'getAccessToken' | 'renew'>,
   url: string,
   body: XMLHttpRequestBodyInit,
   onProgress: (sent: number) => void,
@@ -21,9 +21,11 @@ export async function upload(
       request.send(body)
     })
   }
+  const token = await session.getAccessToken()
   const answer = await send()
   if (answer.status !== 401) return answer
-  await session.renew()
+  // Another call may have brought another token meanwhile.
+  if ((await session.getAccessToken()) === token) await session.renew()
   return send()
 }
 // #endregion
