@@ -36,9 +36,57 @@ const worker = `
   const session = createSession({ resources: location.origin, name: 'tabs', grant, storage, renewal: { minIntervalMs: 0 } })
 `
 
+// A storage that pages and every kind of worker have, in a few lines: IndexedDB without compare and set.
+const indexedDbStorage = `
+  let opening
+  const open = () => opening ??= new Promise((resolve, reject) => {
+    const request = indexedDB.open('latchkey', 1)
+    request.onupgradeneeded = () => request.result.createObjectStore('items')
+    request.onsuccess = () => resolve(request.result)
+    request.onerror = () => reject(request.error)
+  })
+  const run = async (mode, act) => {
+    const request = act((await open()).transaction('items', mode).objectStore('items'))
+    return new Promise((resolve, reject) => {
+      request.onsuccess = () => resolve(request.result)
+      request.onerror = () => reject(request.error)
+    })
+  }
+  export const indexedDbStorage = () => ({
+    getItem: key => run('readonly', store => store.get(key)),
+    setItem: (key, value) => run('readwrite', store => store.put(value, key)),
+    removeItem: key => run('readwrite', store => store.delete(key)),
+  })
+`
+
+const onIndexedDb = `
+  import { createSession } from '/latchkey.js'
+  import { indexedDbStorage } from '/indexed-db-storage.js'
+  const grant = async ({ refreshToken }, { fetch, signal }) => {
+    const response = await fetch('/token', { method: 'POST', body: new URLSearchParams({ refresh_token: refreshToken }), signal })
+    if (!response.ok) throw response
+    return response.json()
+  }
+  const session = createSession({ resources: location.origin, name: 'tabs', grant, storage: indexedDbStorage(), renewal: { minIntervalMs: 0 } })
+  const call = async () => { try { return (await session.fetch('/api')).status } catch (error) { return error.code ?? String(error) } }
+  const born = String(Math.random())
+  addEventListener('message', async ({ data, ports: [port] }) => port.postMessage(data === 'born' ? born : await call()))
+`
+
+// Pages that it controls get what it fetched for them; everything else it leaves to them.
+const serviceWorker = `${onIndexedDb}
+  addEventListener('install', () => skipWaiting())
+  addEventListener('activate', event => event.waitUntil(clients.claim()))
+  addEventListener('fetch', event => {
+    if (new URL(event.request.url).pathname === '/through-worker') event.respondWith(call().then(answer => new Response(String(answer))))
+  })
+`
+
 const page = `<!doctype html><meta charset="utf-8"><title>tab</title><script type="module">
   import { createSession, webStorage } from '/latchkey.js'
+  import { indexedDbStorage } from '/indexed-db-storage.js'
   const kind = new URLSearchParams(location.search).get('storage') ?? 'local'
+  const storage = kind === 'indexed-db' ? indexedDbStorage() : webStorage(kind)
   globalThis.events = []
   const grant = async ({ refreshToken }, { fetch, signal }) => {
     const body = new URLSearchParams({ refresh_token: refreshToken })
@@ -47,7 +95,7 @@ const page = `<!doctype html><meta charset="utf-8"><title>tab</title><script typ
     return response.json()
   }
   globalThis.session = createSession({
-    resources: location.origin, name: 'tabs', grant, storage: webStorage(kind), renewal: { minIntervalMs: 0, lockTimeoutMs: 4000, timeoutMs: 3000 },
+    resources: location.origin, name: 'tabs', grant, storage, renewal: { minIntervalMs: 0, lockTimeoutMs: 4000, timeoutMs: 3000 },
   })
   for (const type of ['signed-out', 'degraded', 'renewal-failed', 'storage-failed'])
     session.on(type, payload => events.push([type, payload.reason ?? payload.what ?? payload.error?.code]))
@@ -76,7 +124,10 @@ export async function createTabServer(): Promise<TabServer> {
     const path = request.url?.split('?')[0]
     if (path === '/') return [200, 'text/html', page]
     if (path === '/latchkey.js') return [200, 'text/javascript', script]
+    if (path === '/indexed-db-storage.js') return [200, 'text/javascript', indexedDbStorage]
     if (path === '/worker.js') return [200, 'text/javascript', worker]
+    if (path === '/indexed-db-worker.js') return [200, 'text/javascript', onIndexedDb]
+    if (path === '/service-worker.js') return [200, 'text/javascript', serviceWorker]
     if (path === '/sign-in') return [200, 'application/json', JSON.stringify(issue())]
     if (path === '/token') {
       let body = ''
