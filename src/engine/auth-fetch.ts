@@ -42,6 +42,7 @@ const smallBodyBytes = 16_384
  */
 export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
   const { fetch: raw, isResource, attach, access, manager, emitter } = options
+  const isAnyAnswerAsked = !!options.isAuthFailure || !!attach.retry
   let isRedirectTold = false
 
   return function sessionFetch(
@@ -110,20 +111,13 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
     }
     const sent = isGuarded ? sendGuarded(request, held, headers) : dispatch(raw, request, headers)
     const reported = emitter.has('request') ? report(request, sent) : sent
-    return reported.then(
-      response => {
-        // The common case: nothing to decide.
-        if (response.status < 400 && !options.isAuthFailure && !attach.retry) {
-          if (request.spare) release(request)
-          return response
-        }
-        return decide(request, held, response)
-      },
-      error => {
-        release(request)
-        throw error
-      },
-    )
+    if (request.spare) reported.catch(() => release(request))
+    return reported.then(response => {
+      if (response.status >= 400 || isAnyAnswerAsked) return decide(request, held, response)
+      // The common case: nothing to decide.
+      if (request.spare) release(request)
+      return response
+    })
   }
 
   /** A credential that is not `Authorization`: platforms would carry it wherever a redirect leads. */

@@ -10,7 +10,7 @@ export interface Clock {
 
 export const systemClock: Clock = {
   now: () => Date.now(),
-  monotonic: () => globalThis.performance?.now() ?? Date.now(),
+  monotonic: () => (typeof performance === 'undefined' ? Date.now() : performance.now()),
 }
 
 /** When a token set's life began and ends, by both clocks. */
@@ -44,7 +44,8 @@ export function remainingMs(life: Lifetime, clock: Clock): number {
   const now = clock.now()
   const byWall = now < life.bornAtMs ? Number.POSITIVE_INFINITY : life.expiresAtMs - now
   if (life.bornMonotonicMs === undefined) return byWall
-  return Math.min(byWall, life.lifetimeMs - (clock.monotonic() - life.bornMonotonicMs))
+  const byMonotonic = life.lifetimeMs - (clock.monotonic() - life.bornMonotonicMs)
+  return Math.min(byWall, byMonotonic)
 }
 
 /** How old the token is; `Infinity` where the wall clock was set back and no other knows. */

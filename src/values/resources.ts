@@ -79,10 +79,18 @@ export function createResourceMatcher(resources: Resources): ResourceMatcher {
   const absolute = list.filter(isAbsolute)
   const early = absolute.map(text => toPrefix(text, undefined))
   let prefixes = absolute.length === list.length ? early : undefined
+  // Apps ask for the same URL again and again.
+  let last: string | undefined
   return url => {
+    if (url === last) return true
     prefixes ??= list.map(text => toPrefix(text, documentBase()))
     // The common case without a parser: nothing behind `origin/` can change the origin.
-    for (const { origin, path } of prefixes) if (path === '/' && startsWithOrigin(url, origin)) return true
+    for (const { origin, path } of prefixes) {
+      if (path === '/' && startsWithOrigin(url, origin)) {
+        last = url
+        return true
+      }
+    }
     const located = locate(url, fetchBase())
     return !!located && prefixes.some(prefix => isUnder(located, prefix))
   }
