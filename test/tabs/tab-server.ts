@@ -103,6 +103,10 @@ const page = `<!doctype html><meta charset="utf-8"><title>tab</title><script typ
   void session.state
 </script>`
 
+// A frame that may run scripts and nothing else: its origin is nobody's, so even the server it came from is another one.
+const framed = `<!doctype html><meta charset="utf-8"><title>framed</title><iframe sandbox="allow-scripts" src="/"></iframe>`
+const cors = { 'access-control-allow-origin': '*', 'access-control-allow-headers': 'authorization' }
+
 /** A page, a rotating token endpoint where each refresh token works once, and an API that knows the newest access token only. */
 export async function createTabServer(): Promise<TabServer> {
   const { outputFiles } = await build({
@@ -122,6 +126,8 @@ export async function createTabServer(): Promise<TabServer> {
 
   async function answer(request: IncomingMessage): Promise<[status: number, type: string, body: string]> {
     const path = request.url?.split('?')[0]
+    if (request.method === 'OPTIONS') return [204, 'text/plain', '']
+    if (path === '/framed') return [200, 'text/html', framed]
     if (path === '/') return [200, 'text/html', page]
     if (path === '/latchkey.js') return [200, 'text/javascript', script]
     if (path === '/indexed-db-storage.js') return [200, 'text/javascript', indexedDbStorage]
@@ -153,7 +159,7 @@ export async function createTabServer(): Promise<TabServer> {
 
   const listener = createServer(async (request, response) => {
     const [status, type, body] = await answer(request)
-    response.writeHead(status, { 'content-type': type }).end(body)
+    response.writeHead(status, { 'content-type': type, ...cors }).end(body)
   })
   await new Promise<void>(resolve => listener.listen(0, '127.0.0.1', resolve))
   const server: TabServer = {

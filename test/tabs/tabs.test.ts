@@ -1,4 +1,4 @@
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright'
+import { type Browser, type BrowserContext, chromium, type Frame, type Page } from 'playwright'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest'
 import { createTabServer, type TabServer } from './tab-server.ts'
 
@@ -197,4 +197,31 @@ describe('a duplicated tab with its own copy of sessionStorage', () => {
       expect(server.stats).toMatchObject({ tokenCalls: round, refused: 0 })
     }
   }, 60_000)
+})
+
+describe('a sandboxed frame, where storage and locks throw', () => {
+  it('pain 39: signs in and renews all the same, in memory, and says so', async () => {
+    const page = await context.newPage()
+    await page.goto(`${server.origin}/framed`)
+    const frame = page.frames()[1] as Frame
+    await frame.waitForFunction(() => 'call' in globalThis)
+    const thrown = await frame.evaluate(() => {
+      try {
+        return String(localStorage)
+      } catch (error) {
+        return (error as Error).name
+      }
+    })
+    expect(thrown).toBe('SecurityError')
+    await frame.evaluate(async () => session.adopt(await (await fetch('/sign-in')).json()))
+    for (let round = 1; round <= 3; round++) {
+      server.expireAccess()
+      const calls = frame.evaluate(() => Promise.all([globalThis.call(), globalThis.call(), globalThis.call()]))
+      expect(await calls).toEqual([200, 200, 200])
+      expect(server.stats).toMatchObject({ tokenCalls: round, refused: 0 })
+    }
+    const events = await frame.evaluate(() => globalThis.events)
+    expect(events).toContainEqual(['degraded', 'storage'])
+    expect(events.filter(([type]) => type !== 'degraded')).toEqual([])
+  }, 30_000)
 })
