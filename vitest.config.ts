@@ -18,6 +18,9 @@ export default defineConfig(async (): Promise<ViteUserConfig> => {
     },
     test: {
       setupFiles: ['test/support/no-leaks.ts'],
+      // For a busy machine; no test waits for it.
+      testTimeout: 30_000,
+      hookTimeout: 30_000,
       provide: { chromium },
       projects: [
         {
