@@ -20,7 +20,8 @@ const page = (
   const query = sessionStorage.getItem('query') ?? location.search
   sessionStorage.setItem('query', query)
   const how = new URLSearchParams(query)
-  const opens = { redirect, popup: () => popup({ timeoutMs: 4000 }), silent: () => silent({ timeoutMs: 4000 }) }
+  const timeoutMs = Number(how.get('timeout') ?? 60_000)
+  const opens = { redirect, popup: () => popup({ timeoutMs }), silent: () => silent({ timeoutMs }) }
   const create = (extra = {}) => createSession({
     resources: '${issuer}', name: 'app', storage: webStorage(how.get('storage') ?? 'session'),
     grant: authorizationCode({

@@ -10,6 +10,8 @@ import { createUser } from './user.ts'
 let browser: Browser
 let demo: OAuthDemo
 
+vi.setConfig({ testTimeout: 30_000, hookTimeout: 30_000 })
+
 beforeAll(async () => {
   browser = await chromium.launch(inject('chromium'))
   demo = await createOAuthDemo({ sdk: entry => fileURLToPath(new URL(`../../src/${entry}.ts`, import.meta.url)) })
@@ -105,7 +107,7 @@ describe('npm run demo:cli', () => {
     }
   }
 
-  test('loopback signs in, calls and signs out', { timeout: 20_000 }, async () => {
+  test('loopback signs in, calls and signs out', async () => {
     const cli = start('loopback', '--no-browser')
     const [, url = ''] = await cli.says(/Open (\S+)\n/)
     const redirectUri = new URL(url).searchParams.get('redirect_uri') ?? ''
@@ -114,7 +116,7 @@ describe('npm run demo:cli', () => {
     expect(cli.output()).toMatch(/Signed in as ada\.\nThe API answers 200: .*"ada".*\nSigned out\./)
   })
 
-  test('device shows a QR code and what to type, and Ctrl-C ends it', { timeout: 20_000 }, async () => {
+  test('device shows a QR code and what to type, and Ctrl-C ends it', async () => {
     const cli = start('device')
     await cli.says(/█.*Go to \S+ and type [A-Z]{4}-[A-Z]{4}\n/s)
     cli.interrupt()

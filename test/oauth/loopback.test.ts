@@ -9,6 +9,9 @@ import type { OAuthProvider } from '../../demo/oauth/provider.ts'
 import { failureOf, startProvider } from './setup.ts'
 import { createUser } from './user.ts'
 
+// Programs of their own start here.
+vi.setConfig({ testTimeout: 30_000 })
+
 let server: OAuthProvider
 
 beforeAll(async () => {
