@@ -92,6 +92,8 @@ async function openTabs(news: (typeof waysOfNews)[number], count = 3) {
         realm.channel.resume()
         wake()
       },
+      /** From the back-forward cache: what was told meanwhile is lost. */
+      restore: () => wake(),
     }
   }
   const first = make(0)
@@ -134,6 +136,32 @@ describe.each(waysOfNews)('pain 43: over %s', news => {
       expect(session.state.status).toBe('signed-out')
     }
     expect(server.stats.apiCalls).toBe(0)
+  })
+})
+
+// What is told to a page in the back-forward cache is lost; a storage of its own could not tell it either.
+describe.each(waysOfNews.slice(0, 2))('pain 43: over %s, to a tab that missed all news,', news => {
+  it.each(['a sign-out', 'another sign-in'])('%s is known before it sends anything', async what => {
+    const { a, others, server } = await openTabs(news)
+    const tab = others[0]!
+    tab.freeze()
+    // From here on the API refuses the old token.
+    server.expireAccess()
+    const bob = what === 'another sign-in' ? server.signIn() : undefined
+    await (bob ? a.session.adopt(bob) : a.session.signOut())
+    await settle()
+    tab.restore()
+    const call = caught(tab.session.fetch(api))
+    await vi.advanceTimersByTimeAsync(1000)
+    if (!bob) {
+      expect((await call).error).toMatchObject({ code: 'signed_out' })
+      expect(server.stats.apiCalls).toBe(0)
+      return
+    }
+    expect((await call).value).toMatchObject({ status: 200 })
+    expect(server.stats).toMatchObject({ apiCalls: 1, apiRefusals: 0 })
+    expect(await tab.session.getAccessToken()).toBe(bob.access_token)
+    expect(tab.events).toContain('signed-out replaced')
   })
 })
 
