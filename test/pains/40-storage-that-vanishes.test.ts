@@ -28,6 +28,27 @@ describe('pain 40: the platform deletes what is stored', () => {
     expect(tabs.flatMap(({ events }) => events).filter(event => event.startsWith('signed-out'))).toEqual([])
   })
 
+  it('while the app slept: waking up finds nothing stored, signs nobody out, and saves the session at the next renewal', async () => {
+    const world = createWorld()
+    let wake: () => void = () => undefined
+    const { session, events } = createRealm(world, {
+      wake: listener => {
+        wake = listener
+        return () => undefined
+      },
+    })
+    await session.adopt(world.server.signIn())
+    await settle()
+    world.items.clear()
+    wake()
+    expect((await session.fetch(api)).status).toBe(200)
+    world.clock.advance(301_000)
+    wake()
+    expect((await session.fetch(api)).status).toBe(200)
+    expect(world.items.get(world.key)).toContain(secret('refresh-2'))
+    expect(events).toEqual(['signed-in', 'renewed'])
+  })
+
   it('between two tabs: one that opens then finds nobody signed in, and signs nobody out', async () => {
     const world = createWorld()
     const old = createRealm(world)

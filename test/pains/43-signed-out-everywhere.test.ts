@@ -123,6 +123,17 @@ describe.each(waysOfNews)('pain 43: over %s', news => {
     expect(server.stats.apiCalls).toBe(0)
   })
 
+  it('tabs that were at rest, their tokens good for minutes, know it too', async () => {
+    const { a, others, server } = await openTabs(news)
+    await a.session.signOut()
+    await vi.advanceTimersByTimeAsync(1000)
+    for (const { session } of others) {
+      expect(session.state).toEqual({ status: 'signed-out', reason: 'elsewhere' })
+      expect((await caught(session.fetch(api))).error).toMatchObject({ code: 'signed_out' })
+    }
+    expect(server.stats.apiCalls).toBe(0)
+  })
+
   it('a tab that was frozen meanwhile sends nothing any more when it resumes', async () => {
     const { a, others, server } = await openTabs(news)
     for (const { freeze } of others) freeze()

@@ -93,6 +93,19 @@ describe('pain 48: two sessions on one storage and different keys', () => {
     expect(b.events).toEqual(['signed-in', 'renewed'])
   })
 
+  it('nor have two of one name on storages of their own', async () => {
+    const [first, second] = [setUp(sharedStorage()), setUp(sharedStorage())]
+    const [a, b] = [first.make('one'), second.make('one')]
+    await a.session.adopt(first.server.signIn())
+    expect(b.session.state).toEqual({ status: 'signed-out' })
+    await b.session.adopt(second.server.signIn())
+    for (const { clock } of [first, second]) clock.advance(301_000)
+    await Promise.all([a.session.renew(), b.session.renew()])
+    expect([first.server.stats.renewals, second.server.stats.renewals]).toEqual([1, 1])
+    await a.session.signOut()
+    expect(b.session.state.status).toBe('signed-in')
+  })
+
   it('have different keys by themselves where their resources differ', async () => {
     const storage = sharedStorage()
     for (const host of ['a.example.com', 'b.example.com']) {
