@@ -50,7 +50,8 @@ export function dpop({
   function keep(response: Response, url: string): { isNew: boolean } | undefined {
     const nonce = response.headers.get('dpop-nonce')
     if (!nonce) return undefined
-    const { origin } = new URL(url)
+    // A redirect may have led elsewhere.
+    const { origin } = new URL(response.url || url)
     const isNew = nonces.get(origin) !== nonce
     nonces.delete(origin)
     nonces.set(origin, nonce)

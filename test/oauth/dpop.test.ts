@@ -1,6 +1,9 @@
+import { once } from 'node:events'
+import { createServer, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { clientCredentials, createSession, memoryStorage } from 'latchkey'
 import { authorizationCode, discover, dpop, introspect } from 'latchkey/oauth'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import type { OAuthProvider } from '../../demo/oauth/provider.ts'
 import { causeOf, createApp, failureOf, redirectUri, secrets, startProvider } from './setup.ts'
 
@@ -151,6 +154,31 @@ describe('nonces (RFC 9449 §8, §9)', () => {
     expect((await failureOf(session.renew())).code).toBe('unreachable')
     expect(challenges).toBe(2)
     expect(session.state.status).toBe('signed-in')
+  })
+})
+
+describe('a nonce that comes after a redirect', () => {
+  test('belongs to the origin that gave it', async () => {
+    const nonces: Record<string, unknown[]> = { a: [], b: [] }
+    const start = async (name: string, answer: (response: ServerResponse) => unknown) => {
+      const resource = createServer((request, response) => {
+        nonces[name]?.push(proofOf(String(request.headers.dpop))[1].nonce)
+        answer(response)
+      }).listen(0, '127.0.0.1')
+      onTestFinished(() => void resource.close())
+      await once(resource, 'listening')
+      return `http://127.0.0.1:${(resource.address() as AddressInfo).port}`
+    }
+    const b = await start('b', response => response.writeHead(200, { 'DPoP-Nonce': 'of-b', Connection: 'close' }).end())
+    const a = await start('a', response => response.writeHead(307, { Location: `${b}/`, Connection: 'close' }).end())
+    const session = createSession({
+      resources: [a, b],
+      attach: dpop(),
+      grant: async () => ({ access_token: 'tok3n-never' }),
+    })
+    await session.adopt({ access_token: 'tok3n-bound', token_type: 'DPoP', expires_in: 60 })
+    for (const url of [a, a, b]) expect((await session.fetch(url)).status).toBe(200)
+    expect(nonces).toEqual({ a: [undefined, undefined], b: [undefined, 'of-b', 'of-b'] })
   })
 })
 
