@@ -3,6 +3,7 @@ import { createSession, isSessionError } from '../../src/index.ts'
 import { type Channels, createChannels } from './channel.ts'
 import { createRng } from './clock.ts'
 import { familyNow, Judge } from './invariants.ts'
+import { defects } from './known.ts'
 import { createLocks, type Locks } from './lock.ts'
 import { api, apiFaults, createNetwork, elsewhere, type Network, tokenFaults } from './network.ts'
 import { Servers } from './servers.ts'
@@ -136,10 +137,15 @@ export class Stage {
       attempted: undefined,
       unsaved: new Set(),
       highestGeneration: 0,
+      brought: new Set(),
+      broughtLate: new Set(),
+      handed: new Set(),
+      lateEmptyAt: -1,
       answered: new Set(),
       pending: new Set(),
       ops: 0,
       open: new Set(),
+      isBlind: false,
       mustRead: false,
       hasTrouble: false,
       settled: new Set(),
@@ -288,7 +294,7 @@ export class Stage {
         ...(isPost && { body: 'thing' }),
         signal,
       })
-      if (call.sends.length > 0 && leftMs < 0 && !this.hasJumped)
+      if (call.sends.length > 0 && leftMs < 0 && !world.hasJumped)
         world.violate(5, `call ${call.number} is sent at once with an expired token`)
       if (call.sends.length > 0 && context.mustRead)
         world.violate(5, `call ${call.number} is sent after a wake, and nothing was read`)
@@ -297,21 +303,25 @@ export class Stage {
       if (issued && context.ops !== ops) {
         world.coverage.reach('renewals behind a request')
         // Fresh by any clock: the first half of its life, and no clock was moved.
-        if (!this.hasJumped && leftMs > world.setting.lifetimeSeconds * 500)
+        if (!world.hasJumped && leftMs > world.setting.lifetimeSeconds * 500)
           world.violate(9, `call ${call.number} costs ${context.ops - ops} operations with a fresh token`)
       }
       return promise
     })
   }
 
-  hasJumped = false
-  readonly unfinished = new Set<Call>()
+  /** Calls that a sign-out must have ended, and the sign-in that it ended. */
+  readonly unfinished = new Map<Call, string | undefined>()
 
   /** After a sign-out nobody waits on. */
   checkNow(): void {
-    for (const call of this.unfinished) {
+    for (const [call, family] of this.unfinished) {
       if (!call.isSettled && !call.context.realm.isDead)
-        this.world.violate(4, `call ${call.number} (${call.what}) still waits after the sign-out`)
+        this.world.violate(
+          4,
+          `call ${call.number} (${call.what}) still waits after the sign-out`,
+          call.family !== family && defects.waiter,
+        )
     }
     this.unfinished.clear()
   }
@@ -373,15 +383,15 @@ export class Stage {
         world.timeMs += world.setting.lifetimeSeconds * (argument % 3 === 0 ? 850 : 1001)
         return
       case 'jumpWall':
-        this.hasJumped = true
+        world.hasJumped = true
         world.wallOffsetMs += (argument - 500) * 2000
         return
       case 'jumpMonotonic':
-        this.hasJumped = true
+        world.hasJumped = true
         world.monotonicOffsetMs += argument * 1000
         return
       case 'sleep':
-        this.hasJumped = true
+        world.hasJumped = true
         world.timeMs += 8 * 3_600_000
         if (argument % 2) world.monotonicOffsetMs -= 8 * 3_600_000
         for (const other of world.contexts) await this.#wake(other)
@@ -478,8 +488,7 @@ export class Stage {
     const waiting = [...context.pending].filter(
       call => !call.isBusy && ['token', 'GET', 'POST', 'headers'].includes(call.what),
     )
-    if (!family)
-      world.circumstances.add('a sign-out before the first read, which fails, ends a later sign-in of another context')
+    if (before.status === 'starting') context.isBlind = true
     // Known before the call: its events and its revocation are judged by it.
     for (const known of new Set([family, this.storedFamily(context)])) {
       if (known) judge.endBySignOut(known, context)
@@ -488,7 +497,7 @@ export class Stage {
     if (before.status === 'signed-in' && context.session.state.status !== 'signed-out' && !call.isSettled)
       world.violate(5, `${context.name} is not signed out at once`)
     if (family) context.ended.add(family)
-    if (before.status === 'signed-in') for (const one of waiting) this.unfinished.add(one)
+    if (before.status === 'signed-in') for (const one of waiting) this.unfinished.set(one, family)
   }
 
   storedFamily(context: Context): string | undefined {

@@ -1,9 +1,10 @@
 import type { Stage } from './commands.ts'
 import { familyNow, parseStored } from './invariants.ts'
 import { key } from './storage.ts'
-import type { Context } from './world.ts'
+import type { Context, World } from './world.ts'
 
 const boundMs = 300_000
+const minIntervalMs = 5000
 
 /** The end of a run: all is healed, everybody wakes, and what should work does. */
 export async function checkEnd(stage: Stage): Promise<void> {
@@ -25,16 +26,22 @@ export async function checkEnd(stage: Stage): Promise<void> {
   for (const context of alive) {
     await world.act(context.realm, () => void stage.request(context, 1))
     await settle(stage)
+    // Another context's renewal may have ended a young token, whose 401 is the server's answer: the next call renews.
+    if (statusOf(world, context) === 200) continue
+    world.timeMs += minIntervalMs
+    await world.act(context.realm, () => void stage.request(context, 1))
+    await settle(stage)
   }
   if (world.violation) return
   for (const context of alive) {
-    const call = world.calls.filter(one => one.context === context).at(-1)
-    const status = (call?.result as Response | undefined)?.status
+    const call = lastCallOf(world, context)
+    const status = statusOf(world, context)
     const family = stage.servers.families.get(call?.family ?? '')
     if (status === 200 || !family || family.isRevoked || judge.revokedByClient.has(family.name)) continue
     if (familyNow(context) !== family.name && call?.family !== family.name) continue
     if (!isHeld(stage, context, family.refresh)) continue
-    if (judge.signedOut.has(family.name) || judge.corruptions || judge.evictions) continue
+    if (judge.signedOut.has(family.name) || judge.replaced.has(family.name) || judge.corruptions || judge.evictions)
+      continue
     // Of two sign-ins at once one wins.
     const stored = parseStored(stage.storages.itemsOf(context.realm).get(key))
     if (stored && judge.familyOf(stored) !== family.name) continue
@@ -42,6 +49,10 @@ export async function checkEnd(stage: Stage): Promise<void> {
   }
   checkStored(stage)
 }
+
+const lastCallOf = (world: World, context: Context) => world.calls.filter(one => one.context === context).at(-1)
+const statusOf = (world: World, context: Context) =>
+  (lastCallOf(world, context)?.result as Response | undefined)?.status
 
 function isHeld({ judge, storages }: Stage, context: Context, refresh: string): boolean {
   const stored = parseStored(storages.itemsOf(context.realm).get(key))

@@ -1,4 +1,5 @@
 import type { SessionEvents, TokenResponse, TokenSet } from '../../src/index.ts'
+import { defects } from './known.ts'
 import type { Locks } from './lock.ts'
 import type { Servers } from './servers.ts'
 import { patienceMs, type StorageEvents } from './storage.ts'
@@ -136,7 +137,11 @@ export class Judge implements StorageEvents {
     // A quick retry is part of the renewal that began with the first call: no attempt was written since.
     const isQuick = context.lastSent?.refresh === refresh && context.attemptAt < context.lastSent.step
     if (number < (context.spentBelow.get(family) ?? 0))
-      world.violate(2, `${context.name} sends ${refresh} again, though it knows a successor`)
+      world.violate(
+        2,
+        `${context.name} sends ${refresh} again, though it knows a successor`,
+        context.broughtLate.has(family) && defects.late,
+      )
     if (context.refused.has(refresh)) world.violate(2, `${context.name} sends ${refresh} again after its refusal`)
     const stored = this.#isCommon ? parseStored(this.sharedText()) : undefined
     if (stored?.tokens && this.#isLockSure && !isRobbed && !this.hasLateWrites && this.familyOf(stored) === family) {
@@ -192,11 +197,9 @@ export class Judge implements StorageEvents {
     const next = response.refresh_token as string
     this.world.note(context, () => `receives ${next} for ${refresh}`)
     this.#received(context, next)
+    context.brought.add(response.access_token)
     if (tookMs > timeoutMs) this.world.coverage.reach('late answers')
-    if (tookMs >= 2 * timeoutMs - quickMs)
-      this.world.circumstances.add(
-        'an answer later than 2 × timeoutMs, and the lock not had in time: the pair is dropped',
-      )
+    if (tookMs >= 2 * timeoutMs - quickMs) context.broughtLate.add(family)
     if (this.lost.has(refresh)) this.world.coverage.reach('lost answers recovered')
     if (next !== refresh) {
       this.#knowSpent(context, family, this.numberOf(next))
@@ -233,10 +236,13 @@ export class Judge implements StorageEvents {
     // Whoever waits for a read longer than it should may still take what it brings.
     if (record?.tokens && record.generation >= context.highestGeneration)
       context.left.delete(this.familyOf(record) ?? '')
+    if (text === undefined && !isInTime) context.lateEmptyAt = this.world.steps
     if (!isInTime || !record) return
     const family = this.familyOf(record)
     if (!family) return
     context.readFamily = family
+    if (context.isBlind) this.endBySignOut(family, context)
+    context.isBlind = false
     if (record.signedOut) context.ended.add(family)
     else {
       context.settled.add(family)
@@ -272,10 +278,12 @@ export class Judge implements StorageEvents {
     if (isBeginning && family && readFamily && readFamily !== family) context.left.add(readFamily)
     if (family) context.left.delete(family)
     const isEnding = [...context.pending].some(({ what }) => ['signOut', 'signIn', 'adopt'].includes(what))
-    if (family && context.ended.has(family) && context.writeAnsweredAt === this.world.steps)
-      this.world.circumstances.add('a write that waited for another is not judged again: its sign-in may have ended')
     if (family && context.ended.has(family) && !isEnding)
-      this.world.violate(5, `${context.name} writes tokens of ${family}, which ended there`)
+      this.world.violate(
+        5,
+        `${context.name} writes tokens of ${family}, which ended there`,
+        context.writeAnsweredAt === this.world.steps ? defects.write : context.handed.has(family) && defects.tombstone,
+      )
   }
 
   onWritten(context: Context, text: string): void {
@@ -309,16 +317,9 @@ export class Judge implements StorageEvents {
       context.answered.delete(refresh)
       if (family) this.#knowSpent(context, family, this.numberOf(refresh))
     }
-    if (
-      refresh &&
-      !record.refused &&
-      !record.attempt?.retryAtMs &&
-      ((!record.attempt && context.attempted === refresh) ||
-        [...this.#active].some(active => active.context === context && active.refresh === refresh))
-    )
-      world.circumstances.add('a sign-in is written again over its attempt while it is renewed: the pair is dropped')
     const other = last?.tokens && this.familyOf(last)
     if (record.tokens && other && family && other !== family) {
+      this.replaced.add(other)
       const turns = (this.#overwritten.get(`${family} over ${other}`) ?? 0) + 1
       this.#overwritten.set(`${family} over ${other}`, turns)
       if (turns > mostTurns) {
@@ -368,6 +369,7 @@ export class Judge implements StorageEvents {
       const refresh = record.tokens?.refreshToken
       this.#knowSpent(to, family, this.numberOf(refresh))
       this.#received(to, refresh)
+      to.handed.add(family)
     }
   }
 
@@ -383,7 +385,8 @@ export class Judge implements StorageEvents {
       world.violate(6, 'a request that nobody made')
       return
     }
-    const family = this.servers.accessTokens.get(token ?? '')?.family.name
+    const issued = this.servers.accessTokens.get(token ?? '')
+    const family = issued?.family.name
     world.note(context, () => `call ${call.number} is sent with ${token} of ${family}`)
     if (call.refusedAt === world.steps && call.sends[0] && call.sends[0].token !== token)
       world.coverage.reach('stale 401s')
@@ -392,6 +395,13 @@ export class Judge implements StorageEvents {
     if (call.sends[0]?.description !== description) world.violate(6, `call ${call.number} is sent differently`)
     if (call.context !== context) world.violate(5, `call ${call.number} is sent by ${context.name}`)
     if (call.isSettled) world.violate(6, `call ${call.number} is sent after its answer`)
+    const isOld = issued && issued.expiresAtMs <= call.startedAtMs && !context.brought.has(token ?? '')
+    if (isOld && !world.hasJumped)
+      world.violate(
+        5,
+        `call ${call.number} is sent with ${token}, which had expired before the call began`,
+        defects.expired,
+      )
     if (!family) {
       world.violate(5, `call ${call.number} is sent with ${token}, which nobody issued`)
       return
@@ -399,7 +409,11 @@ export class Judge implements StorageEvents {
     if (call.family && family !== call.family)
       world.violate(5, `call ${call.number} began under ${call.family} and is sent under ${family}`)
     if (this.#isOver(context, family))
-      world.violate(5, `call ${call.number} is sent under ${family}, which ended there`)
+      world.violate(
+        5,
+        `call ${call.number} is sent under ${family}, which ended there`,
+        context.handed.has(family) && defects.tombstone,
+      )
   }
 
   onStatus(_context: Context, call: Call | undefined, status: number, token: string | undefined): void {
@@ -422,7 +436,12 @@ export class Judge implements StorageEvents {
       storage_corrupt: () => this.corruptions > 0,
       key_lost: () => false,
     }[reason]()
-    if (!isExplained) world.violate(3, `${context.name} is signed out of ${family}: ${reason}`)
+    if (!isExplained)
+      world.violate(
+        3,
+        `${context.name} is signed out of ${family}: ${reason}`,
+        context.lateEmptyAt === world.steps && defects.empty,
+      )
     if (reason === 'elsewhere') world.coverage.reach('sign-outs learned elsewhere')
     const isFinal = reason === 'requested' || (reason === 'elsewhere' && !this.evictions)
     // Events come after the lock is free: the session may be further on.

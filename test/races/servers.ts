@@ -17,6 +17,8 @@ export interface Issued {
   readonly family: Family
   readonly number: number
   readonly expiresAtMs: number
+  /** The server ended it before its time. */
+  readonly isWithdrawn?: true
   /** By refresh token: what it was exchanged for, and when. */
   successor?: { response: TokenResponse; refresh: string; atMs: number }
 }
@@ -52,7 +54,10 @@ export class Servers {
     const { family, successor } = issued
     if (successor && !family.isRevoked) {
       const isFollowedUp = this.refreshTokens.get(successor.refresh)?.successor !== undefined
-      if (!isFollowedUp && this.#nowMs() - successor.atMs <= this.#setting.reuseWindowMs) return successor.response
+      if (!isFollowedUp && this.#nowMs() - successor.atMs <= this.#setting.reuseWindowMs) {
+        const { expiresAtMs } = this.accessTokens.get(successor.response.access_token) as Issued
+        return { ...successor.response, expires_in: Math.floor((expiresAtMs - this.#nowMs()) / 1000) }
+      }
       this.reuses++
       family.isRevoked = true
       family.wasReused = true
@@ -69,7 +74,7 @@ export class Servers {
   /** The status that the resource server answers with. */
   check(token: string | undefined): 200 | 401 {
     const issued = this.accessTokens.get(token ?? '')
-    if (!issued || issued.family.isRevoked || this.#nowMs() >= issued.expiresAtMs) return 401
+    if (!issued || issued.family.isRevoked || issued.isWithdrawn || this.#nowMs() >= issued.expiresAtMs) return 401
     return this.#setting.newestOnly && issued.family.access !== token ? 401 : 200
   }
 
@@ -80,7 +85,7 @@ export class Servers {
 
   /** Ends every access token, as a rotation of keys does. */
   expireAccess(): void {
-    for (const [token, issued] of this.accessTokens) this.accessTokens.set(token, { ...issued, expiresAtMs: 0 })
+    for (const [token, issued] of this.accessTokens) this.accessTokens.set(token, { ...issued, isWithdrawn: true })
   }
 
   #issue(family: Family, kept?: string): TokenResponse {

@@ -1,7 +1,7 @@
 import type { Session } from '../../src/index.ts'
 import { createRng, drain, type Rng, Timers } from './clock.ts'
 import type { Coverage } from './coverage.ts'
-import { type Known, known } from './known.ts'
+import { known } from './known.ts'
 
 const mostSteps = 10_000
 
@@ -56,12 +56,22 @@ export interface Context {
   /** Refresh tokens that could not be saved, so that no attempt can be written either. */
   readonly unsaved: Set<string>
   highestGeneration: number
+  /** Access tokens that a renewal brought here: whoever waited may use one that expired on its way. */
+  readonly brought: Set<string>
+  /** Sign-ins of which a renewal brought a pair when its call counted as dead. */
+  readonly broughtLate: Set<string>
+  /** Sign-ins of which a record was handed over by message. */
+  readonly handed: Set<string>
+  /** The step in which it read, later than it should, that nothing is stored. */
+  lateEmptyAt: number
   /** Renewals answered, whose successor is not written yet. */
   readonly answered: Set<string>
   readonly pending: Set<Call>
   ops: number
   /** When the operations of its storage that are open began. */
   readonly open: Set<{ readonly atMs: number }>
+  /** It was signed out before it could look at the storage: that means whatever it sees there first. */
+  isBlind: boolean
   /** It woke up and has not looked at the storage since. */
   mustRead: boolean
   /** Its storage failed or was late. */
@@ -139,6 +149,8 @@ export class World {
   monotonicOffsetMs = 5000
   isOffline = false
   isEnding = false
+  /** A clock was moved: what is expired may differ from context to context. */
+  hasJumped = false
   /** Whose code runs: nobody else's does until everything is drained. */
   current: Realm | undefined
   violation: Violation | undefined
@@ -162,13 +174,12 @@ export class World {
     )
   }
 
-  /** Under which known circumstances whatever follows happens. */
-  readonly circumstances = new Set<Known>()
-  knownAs: Known | undefined
+  knownAs: string | undefined
 
-  violate(invariant: number, message: string): void {
+  /** `as`: the known defect that this would be. */
+  violate(invariant: number, message: string, as?: string | false): void {
     if (this.violation) return
-    this.knownAs = [...this.circumstances].find(name => (known[name] as readonly number[]).includes(invariant))
+    this.knownAs = as && known[as]?.includes(invariant) ? as : undefined
     this.violation = new Violation(invariant, message)
     this.note(undefined, () => `*** invariant ${invariant}: ${message}`)
   }
