@@ -1,22 +1,29 @@
 import type { TokenStorage } from '../ports/token-storage.ts'
+import type { Wake } from '../ports/wake.ts'
 import { memoryStorage } from '../storage/memory.ts'
 import { passThrough } from '../storage/pass-through.ts'
-import { isWebStorage, webStorage } from '../storage/web.ts'
+import { anchorOf, isWebStorage, setAnchor, webStorage } from '../storage/web.ts'
 import { SessionError } from '../values/errors.ts'
 import { createSession } from './create-session.ts'
 import type { Session, SessionOptions } from './options.ts'
 
-/** Options of {@link createSessions}: those of a session without its name. */
+/** Options of {@link createSessions}: those of a session without its name. The storage is one for all users, also where a function gives it. */
 export interface SessionsOptions<SignIn> extends Omit<SessionOptions<SignIn>, 'name' | 'channel'> {
-  /** How many sessions are kept at hand; the least recently used go first, their records stay in the storage. @default 10_000 */
+  /**
+   * How many sessions are kept at hand, 1 or more; the least recently used go first, their records stay in the storage. Anything else is
+   * `misconfigured`. @default 10_000
+   */
   max?: number
 }
 
 /** One session per user of a backend. */
 export interface Sessions<SignIn> {
-  /** The session of a user; made at the first call. */
+  /**
+   * The session of a user; made at the first call, and again after it was forgotten. The id is what your server has verified.
+   * @throws SessionError `misconfigured` for an empty or missing id, `disposed` after dispose
+   */
   for(userId: string): Session<SignIn>
-  /** Disposes the sessions at hand; later calls throw `disposed`. */
+  /** Disposes the sessions at hand; later calls throw `disposed`. Renewals under way still commit. */
   dispose(): void
 }
 
@@ -29,41 +36,80 @@ const silent = {
 
 /**
  * A pool for a backend that calls APIs for many users: one storage and lock, bounded memory, and nothing that crosses from one user to another,
- * since each has a session, a key and a lock name of its own. What is evicted is forgotten, not disposed: who holds it goes on.
+ * since each has a session, a key and a lock name of its own. What is evicted is forgotten, not disposed: who holds it goes on, and shares
+ * its renewals with the session that comes after it.
+ * Keys are `latchkey:` + user id: two pools for different resources need two storages, or two prefixes.
+ * @throws SessionError `misconfigured`
  */
 export function createSessions<SignIn = never>({
   max = 10_000,
+  wake,
   ...options
 }: SessionsOptions<SignIn>): Sessions<SignIn> {
-  const pool = new Map<string, { session: Session<SignIn>; stopWatching: () => void }>()
+  if (!(max >= 1)) {
+    throw new SessionError('misconfigured', `max is ${max}. Give the number of sessions to keep, or leave it out.`)
+  }
+  const wakes = wake && [wake].flat()
+  const pool = new Map<string, Entry<SignIn>>()
   let isDisposed = false
-  let shared: TokenStorage | undefined
+  let shared: { readonly base: TokenStorage; readonly outer: TokenStorage } | undefined
   const resolve = (): TokenStorage => {
     const given = typeof options.storage === 'function' ? options.storage() : options.storage
     return isWebStorage(given) ? webStorage(given) : (given ?? memoryStorage())
   }
 
-  function make(userId: string) {
-    shared ??= resolve()
-    const base = shared
-    let stopWatching: (() => void) | undefined
-    // What is forgotten is not watched any more, else the storage would hold on to it.
-    const watched: Partial<TokenStorage> =
-      typeof base.watch === 'function'
-        ? {
-            watch(key, listener) {
-              stopWatching = base.watch?.(key, listener)
-              return () => stopWatching?.()
-            },
-          }
-        : {}
+  function make(userId: string): Entry<SignIn> {
+    if (!shared) {
+      const base = resolve()
+      shared = { base, outer: passThrough(base, {}) }
+    }
+    const { base, outer } = shared
+    let stops: Set<() => void> | undefined
+    let isForgotten = false
+    // What is forgotten hears nothing any more, else the storage would hold on to it.
+    const whileKept = (subscribe: () => (() => void) | undefined) => {
+      if (isForgotten) return () => undefined
+      const stop = subscribe()
+      const end = () => {
+        if (stops?.delete(end)) stop?.()
+      }
+      stops ??= new Set()
+      stops.add(end)
+      return end
+    }
+    // One for all, and of each user's own what ends with the session.
+    const storage: TokenStorage = Object.create(outer)
+    if (typeof base.watch === 'function') {
+      storage.watch = (key, listener) => whileKept(() => base.watch?.(key, listener))
+    }
+    if (typeof base.onDegraded === 'function') {
+      storage.onDegraded = listener => whileKept(() => base.onDegraded?.(listener))
+    }
+    let place: object | undefined
+    setAnchor(storage, () => {
+      place ??= placeOf(anchorOf(base), userId)
+      return place
+    })
     const session = createSession<SignIn>({
       ...options,
+      ...(wakes && {
+        wake: wakes.map(
+          (one): Wake =>
+            listener =>
+              whileKept(() => one(listener)),
+        ),
+      }),
       name: userId,
-      storage: passThrough(base, watched),
+      storage,
       channel: silent,
     })
-    return { session, stopWatching: () => stopWatching?.() }
+    return {
+      session,
+      forget() {
+        isForgotten = true
+        for (const stop of [...(stops ?? [])]) stop()
+      },
+    }
   }
 
   return {
@@ -82,7 +128,7 @@ export function createSessions<SignIn = never>({
       const [oldest] = pool
       if (pool.size > max && oldest) {
         pool.delete(oldest[0])
-        oldest[1].stopWatching()
+        oldest[1].forget()
       }
       return entry.session
     },
@@ -92,4 +138,31 @@ export function createSessions<SignIn = never>({
       pool.clear()
     },
   }
+}
+
+interface Entry<SignIn> {
+  readonly session: Session<SignIn>
+  forget(): void
+}
+
+const places = new WeakMap<object, Map<string, WeakRef<object>>>()
+const gone = new FinalizationRegistry<{ byUser: Map<string, WeakRef<object>>; userId: string }>(
+  ({ byUser, userId }) => {
+    if (!byUser.get(userId)?.deref()) byUser.delete(userId)
+  },
+)
+
+/**
+ * The place where sessions of one user find each other's renewal, for as long as one of them lives. The storage itself would remember all
+ * users that ever were.
+ */
+function placeOf(storage: object, userId: string): object {
+  const byUser = places.get(storage) ?? new Map<string, WeakRef<object>>()
+  places.set(storage, byUser)
+  const known = byUser.get(userId)?.deref()
+  if (known) return known
+  const place = {}
+  byUser.set(userId, new WeakRef(place))
+  gone.register(place, { byUser, userId })
+  return place
 }

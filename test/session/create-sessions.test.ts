@@ -28,16 +28,87 @@ function createPool(max?: number) {
 }
 
 describe('createSessions', () => {
-  it('27: 1,000 users with 1,000 interleaved requests never get each other’s token', async () => {
-    const { sessions, signIn } = createPool()
+  it('27: 1,000 users with 1,000 interleaved requests each never get each other’s token, renewals and sign-outs between', async () => {
+    const origin = 'https://api.example.com/'
+    let nowMs = 1_800_000_000_000
+    let crossed = 0
+    let renewals = 0
+    const answer = new Response('ok')
+    const sessions = createSessions({
+      resources,
+      clock: { now: () => nowMs, monotonic: () => nowMs },
+      renewal: { aheadMs: 0 },
+      async grant({ refreshToken = '' }) {
+        renewals++
+        await Promise.resolve()
+        return { access_token: `${refreshToken}-${renewals}`, refresh_token: refreshToken, expires_in: 300 }
+      },
+      // The API: whose token came with the request for whom?
+      fetch: (async (input: string, init?: { headers?: Record<string, string> }) => {
+        const authorization = init?.headers?.authorization ?? init?.headers?.Authorization ?? ''
+        if (!authorization.startsWith(`Bearer ${secret(input.slice(origin.length))}`)) crossed++
+        return answer
+      }) as unknown as typeof fetch,
+    })
     const users = Array.from({ length: 1000 }, (_, index) => `user-${index}-`)
+    const signIn = (user: string) =>
+      sessions.for(user).adopt({ access_token: secret(user), refresh_token: secret(user), expires_in: 300 })
     await Promise.all(users.map(signIn))
-    const order = [...users].sort(() => Math.random() - 0.5)
-    const answers = await Promise.all(
-      order.map(async user => [user, await (await sessions.for(user).fetch(url)).text()] as const),
+    let refused = 0
+    for (let round = 0; round < 1000; round++) {
+      // Another order in each round; each hundredth round finds all tokens dead, and somebody leaves and comes back.
+      const step = 1 + 2 * (round % 499)
+      if (round % 100 === 99) nowMs += 400_000
+      const leaver = users[round] as string
+      const left = round % 10 === 0 && sessions.for(leaver).signOut()
+      await Promise.all(
+        users.map((_, index) => {
+          const user = users[(index * step + round) % users.length] as string
+          return sessions
+            .for(user)
+            .fetch(origin + user)
+            .catch(() => refused++)
+        }),
+      )
+      if (left) await left.then(() => signIn(leaver))
+    }
+    expect(crossed).toBe(0)
+    expect(renewals).toBe(10_000)
+    // The leavers' requests, and no others.
+    expect(refused).toBe(new Set(users).size / 10)
+  }, 60_000)
+
+  it('27: no token crosses where most users are forgotten between their requests, on a storage that takes its time', async () => {
+    const items = new Map<string, string>()
+    const turn = () => new Promise<void>(resolve => setImmediate(resolve))
+    const sessions = createSessions({
+      resources,
+      max: 50,
+      storage: {
+        getItem: key => turn().then(() => items.get(key)),
+        setItem: (key, value) => turn().then(() => items.set(key, value)),
+        removeItem: key => turn().then(() => items.delete(key)),
+      },
+      grant: async ({ refreshToken = '' }) => ({
+        access_token: refreshToken,
+        refresh_token: refreshToken,
+        expires_in: 1,
+      }),
+      fetch: (async (_input: unknown, init?: RequestInit) =>
+        new Response(new Headers(init?.headers).get('authorization'))) as typeof fetch,
+    })
+    const users = Array.from({ length: 500 }, (_, index) => `user-${index}-`)
+    await Promise.all(
+      users.map(user =>
+        sessions.for(user).adopt({ access_token: secret(user), refresh_token: secret(user), expires_in: 1 }),
+      ),
     )
-    for (const [user, authorization] of answers) expect(authorization.startsWith(`Bearer ${secret(user)}`)).toBe(true)
-  })
+    for (let round = 0; round < 5; round++) {
+      const order = [...users].sort(() => Math.random() - 0.5)
+      const answers = await Promise.all(order.map(async user => (await sessions.for(user).fetch(url)).text()))
+      expect(answers).toEqual(order.map(user => `Bearer ${secret(user)}`))
+    }
+  }, 60_000)
 
   it('gives the same session to the same user, and forgets the least recently used', () => {
     const { sessions } = createPool(2)
