@@ -30,7 +30,7 @@ describe('pain 41: where there are no Web Locks', () => {
     expect(events.filter(event => event.startsWith('degraded'))).toEqual(['degraded lock'])
   })
 
-  it('50 sessions of one page renew once all the same: their own lock excludes, and nobody times out', async () => {
+  it('50 sessions of one page on one storage renew once all the same, and nobody times out', async () => {
     const world = createWorld()
     const storage = world.storage()
     let inside = 0
