@@ -243,6 +243,47 @@ describe('a sign-in that is over', () => {
   })
 })
 
+describe('a signOut', () => {
+  test('is over in the same tick, and its promise waits for no server that hangs or is not there', async () => {
+    for (const fate of ['hangs', 'is gone']) {
+      let isDown = false
+      const { session } = createApp(server, {
+        session: {
+          fetch: (input, init) =>
+            !isDown
+              ? fetch(input, init)
+              : fate === 'hangs'
+                ? new Promise(() => {})
+                : Promise.reject(new TypeError('fetch failed')),
+        },
+      })
+      await session.signIn()
+      isDown = true
+      const leaving = session.signOut()
+      expect(session.state).toEqual({ status: 'signed-out', reason: 'requested' })
+      await leaving
+    }
+  })
+
+  test('with endSession where there is no document says so, after the local end', async () => {
+    const { session } = createApp(server)
+    await session.signIn()
+    const error = await failureOf(session.signOut({ revoke: false, endSession: {} }))
+    expect(error.code).toBe('misconfigured')
+    expect(session.state.status).toBe('signed-out')
+  })
+
+  test('with revoke: false leaves the tokens to whoever has them', async () => {
+    const { session } = createApp(server)
+    await session.signIn()
+    const token = await session.getAccessToken()
+    const before = server.requests.length
+    await session.signOut({ revoke: false })
+    expect(await server.provider.AccessToken.find(token)).toBeDefined()
+    expect(server.requests.length).toBe(before)
+  })
+})
+
 describe('a renewal', () => {
   test('whose refresh token the server revoked ends the session at the end of its access token', async () => {
     const { session } = createApp(server, { session: { renewal: { minIntervalMs: 0 } } })

@@ -2,10 +2,11 @@ import { once } from 'node:events'
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { clientCredentials, createSession, memoryStorage } from 'latchkey'
-import { authorizationCode, discover, dpop, introspect } from 'latchkey/oauth'
-import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { authorizationCode, type DevicePrompt, deviceCode, discover, dpop, introspect } from 'latchkey/oauth'
+import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { OAuthProvider } from '../../demo/oauth/provider.ts'
 import { causeOf, createApp, failureOf, redirectUri, secrets, startProvider } from './setup.ts'
+import { createUser } from './user.ts'
 
 let server: OAuthProvider
 let needsNonce = false
@@ -25,6 +26,14 @@ beforeAll(async () => {
         token_endpoint_auth_method: 'none',
         redirect_uris: [redirectUri],
         grant_types: ['authorization_code', 'refresh_token'],
+      },
+      {
+        ...bound,
+        client_id: 'tv',
+        token_endpoint_auth_method: 'none',
+        redirect_uris: [],
+        response_types: [],
+        grant_types: ['urn:ietf:params:oauth:grant-type:device_code', 'refresh_token'],
       },
       {
         ...bound,
@@ -109,6 +118,38 @@ describe('dpop() (RFC 9449)', () => {
       },
     })
     expect(causeOf(await failureOf(session.signIn()))).toBe('token_type')
+  })
+
+  test('a device proves its key too, where a nonce is wanted for the one code', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    onTestFinished(() => void vi.useRealTimers())
+    needsNonce = true
+    const attach = dpop()
+    const prompts: DevicePrompt[] = []
+    const session = createSession({
+      resources: server.issuer,
+      attach,
+      grant: deviceCode({
+        issuer: server.issuer,
+        clientId: 'tv',
+        scope: 'openid',
+        async onPrompt(prompt) {
+          prompts.push(prompt)
+          await createUser({ redirectUri: 'none:', isDevice: true }).visit(prompt.verificationUriComplete ?? '')
+        },
+      }),
+    })
+    const before = callsOf('/token')
+    const signingIn = session.signIn()
+    await vi.waitUntil(() => prompts.length > 0 && vi.getTimerCount() > 0, { interval: 1 })
+    while (callsOf('/token') === before) {
+      await vi.advanceTimersByTimeAsync(1000)
+      await new Promise(resolve => setImmediate(resolve))
+    }
+    await signingIn
+    expect(callsOf('/token')).toBe(before + 2)
+    const token = await server.provider.AccessToken.find(await session.getAccessToken())
+    expect(token?.jkt).toBe(await attach.thumbprint())
   })
 
   test('what was adopted as a bearer is sent as one', async () => {
