@@ -5,7 +5,7 @@ import { isWebStorage, webStorage } from './web.ts'
 
 type Key = CryptoKey | Uint8Array
 
-/** Keys by id: records are written with the `current` one and read with any. */
+/** Keys of 256 bits by id: records are written with the `current` one and read with any. */
 export interface KeyRing {
   readonly current: string
   readonly keys: Readonly<Record<string, Key>>
@@ -23,7 +23,8 @@ interface Sealed {
  * AES-256-GCM (WebCrypto) over any storage. The storage key is authenticated, so that records can't be swapped.
  * Damage, a swap or plaintext is `storage_corrupt`; a key id that the ring lacks is `storage_unavailable`. Neither is overwritten before a
  * new sign-in. To rotate: add a key, make it `current`, drop the old one once every record was written again.
- * It protects what lies in the storage, not from scripts that run beside it.
+ * It protects what lies in the storage, not from scripts that run beside it. Lock, watch and the like of the storage below pass through.
+ * @param key A `CryptoKey` for AES-GCM that may encrypt and decrypt, 32 bytes, or a ring of either.
  * @throws SessionError `misconfigured` without WebCrypto or with a key that is not 256 bits
  */
 export function encryptedStorage(storage: TokenStorage | Storage, key: Key | KeyRing): TokenStorage {
@@ -38,7 +39,8 @@ export function encryptedStorage(storage: TokenStorage | Storage, key: Key | Key
   // A Uint8Array has `keys` too.
   const ring: KeyRing =
     typeof (key as KeyRing).current === 'string' ? (key as KeyRing) : { current: '', keys: { '': key as Key } }
-  if (!ring.keys[ring.current]) throw new SessionError('misconfigured', `The key ring has no key "${ring.current}".`)
+  const keyIn = (id: string) => (Object.hasOwn(ring.keys, id) ? ring.keys[id] : undefined)
+  if (!keyIn(ring.current)) throw new SessionError('misconfigured', `The key ring has no key "${ring.current}".`)
   const imported = new Map<string, Promise<CryptoKey>>()
   for (const [id, value] of Object.entries(ring.keys)) {
     if (value instanceof Uint8Array && value.length !== 32) {
@@ -47,7 +49,7 @@ export function encryptedStorage(storage: TokenStorage | Storage, key: Key | Key
   }
 
   function keyOf(id: string): Promise<CryptoKey> {
-    const value = ring.keys[id]
+    const value = keyIn(id)
     if (!value) throw new Error(`The key ring has no key "${id}", which a stored record was written with.`)
     const known = imported.get(id)
     if (known) return known
@@ -80,51 +82,64 @@ export function encryptedStorage(storage: TokenStorage | Storage, key: Key | Key
     const sealed = parse(text)
     if (!sealed) throw corrupt()
     const cryptoKey = await keyOf(sealed.kid)
+    const [iv, data] = [fromBase64(sealed.iv), fromBase64(sealed.data)]
+    if (!iv?.length || !data) throw corrupt()
     try {
-      const plain = await subtle.decrypt(
-        algorithm(fromBase64(sealed.iv), storageKey),
-        cryptoKey,
-        fromBase64(sealed.data),
-      )
-      return new TextDecoder().decode(plain)
-    } catch {
-      throw corrupt()
+      return new TextDecoder().decode(await subtle.decrypt(algorithm(iv, storageKey), cryptoKey, data))
+    } catch (error) {
+      // Anything else is about the key: one that may not decrypt, or of another algorithm. What it can't read is not damaged.
+      throw (error as Error | undefined)?.name === 'OperationError' ? corrupt() : error
     }
   }
 
-  // Compare and set means the string that was read; below, that is its ciphertext.
-  const last = new Map<string, { plain: string; sealed: string }>()
+  // Compare and set means the string that was read; below, that is its ciphertext. Not of all users that a pool ever had.
+  const last = new Map<string, Known>()
   const { replaceItem } = inner
 
+  function remember(storageKey: string, known: Known): Known {
+    last.delete(storageKey)
+    last.set(storageKey, known)
+    const [oldest] = last.keys()
+    if (last.size > mostKnown && oldest !== undefined) last.delete(oldest)
+    return known
+  }
+
+  async function read(storageKey: string): Promise<Known | undefined> {
+    const sealed = await inner.getItem(storageKey)
+    if (sealed === null || sealed === undefined) {
+      last.delete(storageKey)
+      return undefined
+    }
+    return remember(storageKey, { plain: await unseal(storageKey, sealed), sealed })
+  }
+
   return passThrough(inner, {
-    async getItem(storageKey) {
-      const sealed = await inner.getItem(storageKey)
-      if (sealed === null || sealed === undefined) {
-        last.delete(storageKey)
-        return sealed
-      }
-      const plain = await unseal(storageKey, sealed)
-      last.set(storageKey, { plain, sealed })
-      return plain
-    },
+    getItem: async storageKey => (await read(storageKey))?.plain,
     async setItem(storageKey, plain) {
       const sealed = await seal(storageKey, plain)
       await inner.setItem(storageKey, sealed)
-      last.set(storageKey, { plain, sealed })
+      remember(storageKey, { plain, sealed })
     },
     ...(typeof replaceItem === 'function' && {
       async replaceItem(storageKey: string, expected: string | undefined, plain: string) {
-        const known = last.get(storageKey)
-        if (expected !== undefined && known?.plain !== expected) return false
+        const known = expected === undefined ? undefined : (last.get(storageKey) ?? (await read(storageKey)))
+        if (known?.plain !== expected) return false
         const sealed = await seal(storageKey, plain)
-        const base = expected === undefined ? undefined : known?.sealed
-        const isDone = await replaceItem.call(inner, storageKey, base, sealed)
-        if (isDone) last.set(storageKey, { plain, sealed })
+        const isDone = await replaceItem.call(inner, storageKey, known?.sealed, sealed)
+        if (isDone) remember(storageKey, { plain, sealed })
         return isDone
       },
     }),
   })
 }
+
+/** A value as it was read or written, and what lies below. */
+interface Known {
+  readonly plain: string
+  readonly sealed: string
+}
+
+const mostKnown = 1000
 
 const corrupt = () =>
   Object.assign(new Error('The stored value is not what encryptedStorage wrote there.'), { code: 'storage_corrupt' })
@@ -145,4 +160,10 @@ function toBase64(bytes: Uint8Array): string {
   return btoa(binary)
 }
 
-const fromBase64 = (text: string) => Uint8Array.from(atob(text), character => character.charCodeAt(0))
+function fromBase64(text: string): Uint8Array<ArrayBuffer> | undefined {
+  try {
+    return Uint8Array.from(atob(text), character => character.charCodeAt(0))
+  } catch {
+    return undefined
+  }
+}

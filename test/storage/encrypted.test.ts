@@ -27,6 +27,8 @@ describe('encryptedStorage', () => {
       'a flipped bit',
       (sealed: string) => sealed.replace(/"data":"(.)/, (_, first) => `"data":"${first === 'A' ? 'B' : 'A'}`),
     ],
+    ['a nonce of nothing', (sealed: string) => sealed.replace(/"iv":"[^"]*"/, '"iv":""')],
+    ['what is no base64', (sealed: string) => sealed.replace(/"data":"/, '"data":"!')],
     ['half of it', (sealed: string) => sealed.slice(0, sealed.length / 2)],
     [
       'another nonce',
@@ -77,6 +79,39 @@ describe('encryptedStorage', () => {
     expect(await one.replaceItem?.(key, 'first', 'second')).toBe(true)
     expect(await other.replaceItem?.(key, 'first', 'third')).toBe(false)
     expect(await other.getItem(key)).toBe('second')
+  })
+
+  it('compares and sets on what it does not remember any more', async () => {
+    const inner = memoryStorage()
+    const storage = encryptedStorage(inner, bytes(1))
+    await storage.setItem(key, 'first')
+    for (let index = 0; index < 1000; index++) await storage.setItem(`latchkey:user-${index}`, 'text')
+    expect(await storage.replaceItem?.(key, 'other', 'never')).toBe(false)
+    for (let index = 0; index < 1000; index++) await storage.setItem(`latchkey:user-${index}`, 'text')
+    expect(await storage.replaceItem?.(key, 'first', 'second')).toBe(true)
+    expect(await storage.getItem(key)).toBe('second')
+  })
+
+  it.each([
+    ['of another algorithm', { name: 'AES-CBC', length: 256 }, ['encrypt', 'decrypt']],
+    ['that may not decrypt', { name: 'AES-GCM', length: 256 }, ['encrypt']],
+  ] as const)('does not call a record corrupt because of a key %s', async (_what, algorithm, usages) => {
+    const inner = memoryStorage()
+    await encryptedStorage(inner, bytes(1)).setItem(key, 'text')
+    const wrong = (await crypto.subtle.generateKey(algorithm, false, [...usages])) as CryptoKey
+    const error = await Promise.resolve(encryptedStorage(inner, wrong).getItem(key)).catch(failure => failure)
+    expect(error).toBeInstanceOf(Error)
+    expect(error).not.toMatchObject({ code: 'storage_corrupt' })
+  })
+
+  it('does not take what every object has for a key', async () => {
+    const inner = memoryStorage()
+    const storage = encryptedStorage(inner, bytes(1))
+    await storage.setItem(key, 'text')
+    const sealed = String(await inner.getItem(key))
+    await inner.setItem(key, sealed.replace('"kid":""', '"kid":"constructor"'))
+    await expect(storage.getItem(key)).rejects.toThrow('no key "constructor"')
+    expect(() => encryptedStorage(inner, { current: 'constructor', keys: {} })).toThrow(/no key/)
   })
 
   it('refuses a key of another length, and a ring without its current key', () => {
