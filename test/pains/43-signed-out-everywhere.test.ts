@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { TokenStorage, Wake } from '../../src/index.ts'
 import { api } from '../servers/strict-authorization-server.ts'
-import { caught, createRealm, createWorld, pass, settle } from './support.ts'
+import { asyncStorage, caught, createRealm, createWorld, pass, settle } from './support.ts'
 
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => {
@@ -53,6 +53,7 @@ function createLocalStorage(items: Map<string, string>) {
 
 const waysOfNews = [
   'BroadcastChannel',
+  'BroadcastChannel, the storage being asynchronous',
   'storage events alone',
   'a copy of sessionStorage and BroadcastChannel',
 ] as const
@@ -72,6 +73,7 @@ async function openTabs(news: (typeof waysOfNews)[number], count = 3) {
     const local = open()
     const storage = {
       BroadcastChannel: () => world.storage(),
+      'BroadcastChannel, the storage being asynchronous': () => asyncStorage(world.items),
       'storage events alone': () => local.storage,
       'a copy of sessionStorage and BroadcastChannel': () =>
         world.storage(index ? new Map(original) : original, { scope: 'tab' }),
@@ -151,7 +153,7 @@ describe.each(waysOfNews)('pain 43: over %s', news => {
 })
 
 // What is told to a page in the back-forward cache is lost; a storage of its own could not tell it either.
-describe.each(waysOfNews.slice(0, 2))('pain 43: over %s, to a tab that missed all news,', news => {
+describe.each(waysOfNews.slice(0, 3))('pain 43: over %s, to a tab that missed all news,', news => {
   it.each(['a sign-out', 'another sign-in'])('%s is known before it sends anything', async what => {
     const { a, others, server } = await openTabs(news)
     const tab = others[0]!
@@ -169,15 +171,18 @@ describe.each(waysOfNews.slice(0, 2))('pain 43: over %s, to a tab that missed al
       expect(server.stats.apiCalls).toBe(0)
       return
     }
-    expect((await call).value).toMatchObject({ status: 200 })
-    expect(server.stats).toMatchObject({ apiCalls: 1, apiRefusals: 0 })
+    // Made before the storage could be read it was the old user's.
+    const { value, error } = await call
+    if (error) expect(error).toMatchObject({ code: 'signed_out' })
+    else expect(value).toMatchObject({ status: 200 })
+    expect(server.stats.apiRefusals).toBe(0)
     expect(await tab.session.getAccessToken()).toBe(bob.access_token)
     expect(tab.events).toContain('signed-out replaced')
   })
 })
 
 // Tabs with a storage of their own do not follow the sign-in of another tab.
-describe.each(waysOfNews.slice(0, 2))('pain 43: over %s another user', news => {
+describe.each(['BroadcastChannel', 'storage events alone'] as const)('pain 43: over %s another user', news => {
   it('signs in: what another tab had waiting is sent with nobody’s token', async () => {
     const { a, others, clock, server } = await openTabs(news)
     const sends = vi.spyOn(server, 'fetch')
