@@ -4,18 +4,19 @@ import { type Stat, show, stat } from '../harness/stats.ts'
 import type { Subject } from '../harness/subject.ts'
 import { failureOf, sumOf, withClient } from '../harness/with-client.ts'
 import { ideal } from '../subjects/ideal.ts'
+import { isLatchkey } from '../subjects/latchkey.ts'
 
 type Kind = 'proactive' | 'reactive'
 
 interface Storm {
-  renewals: number
+  tokenCalls: number
   failures: number
   sends: number
   wallMs: number
   peakBytes: number
 }
 
-const columns = ['renewals', 'failures', 'sends', 'wall ÷ ideal', 'peak heap ÷ ideal', 'second expiry', 'µs each']
+const columns = ['token calls', 'failures', 'sends', 'time ÷ ideal', 'peak heap ÷ ideal', 'second expiry', 'µs each']
 const tokenMs = 20
 
 /** So many requests in one turn find that their token ended: by the clock, or by the server's 401. Then an hour later once more. */
@@ -34,7 +35,6 @@ export const storms: Figure = {
         ]
     for (const kind of ['proactive', 'reactive'] as const) {
       for (const [size, ownRounds] of plans) {
-        context.progress(`${kind}, ${size}`)
         tables.push(await table(context, kind, size, context.isSmoke ? 1 : context.rounds(ownRounds), slow))
       }
       slow.clear()
@@ -57,13 +57,19 @@ async function table(
       rows.push(unable)
       continue
     }
-    if (slow.has(subject)) {
+    if (slow.has(subject) || (size > 10_000 && subject !== ideal && !isLatchkey(subject))) {
       rows.push({
         subject: subject.name,
-        cells: ['not run: the smaller storm took over a second', ...Array<string>(columns.length - 1).fill('')],
+        cells: [
+          slow.has(subject)
+            ? 'not run: the smaller storm took over 0.4 s, or many token calls'
+            : 'not run: for the limits only',
+          ...Array<string>(columns.length - 1).fill(''),
+        ],
       })
       continue
     }
+    context.progress(`${kind}, ${size}: ${subject.name}`)
     const own: [Storm, Storm][] = []
     const ratios: number[] = []
     const heaps: number[] = []
@@ -71,26 +77,27 @@ async function table(
       const byHand = await storm(ideal, kind, size)
       const [first, second] = await storm(subject, kind, size)
       own.push([first, second])
-      ratios.push(first.wallMs / byHand[0].wallMs)
+      ratios.push((first.wallMs - tokenMs) / (byHand[0].wallMs - tokenMs))
       heaps.push(first.peakBytes / byHand[0].peakBytes)
-      if (first.wallMs > 1000 && size >= 1000) slow.add(subject)
+      if (size >= 1000 && (first.wallMs > 400 || first.tokenCalls > 10)) slow.add(subject)
+      if (first.wallMs > 2000) break
     }
     const firsts = own.map(([first]) => first)
     const seconds = own.map(([, second]) => second)
     const each = stat(firsts.map(({ wallMs }) => ((wallMs - tokenMs) * 1000) / size))
-    if (subject.name.startsWith('latchkey') || subject === ideal) {
-      const isClean = own.flat().every(({ renewals, failures }) => renewals === 1 && failures === 0)
+    if (isLatchkey(subject) || subject === ideal) {
+      const isClean = own.flat().every(({ tokenCalls, failures }) => tokenCalls === 1 && failures === 0)
       context.expect(isClean, `${subject.name} renews once in a ${kind} storm of ${size}, also at the second expiry`)
     }
     rows.push({
       subject: subject.name,
       cells: [
-        count(firsts, 'renewals'),
+        count(firsts, 'tokenCalls'),
         count(firsts, 'failures'),
         count(firsts, 'sends'),
         show(stat(ratios)),
         show(stat(heaps)),
-        `${count(seconds, 'renewals')} renewals, ${count(seconds, 'failures')} failures`,
+        `${count(seconds, 'tokenCalls')} token calls, ${count(seconds, 'failures')} failures`,
         show(each, 1),
       ],
       data: { firsts, seconds, ratios, heaps, each: each satisfies Stat },
@@ -98,16 +105,24 @@ async function table(
   }
   return {
     title: `${size.toLocaleString('en')} at once, ${kind}`,
-    note: `Medians of ${rounds} rounds, each beside the ideal; the token endpoint takes ${tokenMs} ms. "µs each": wall time without those, by request.`,
+    note: `Medians of ${rounds} rounds, each beside the ideal; the token endpoint takes ${tokenMs} ms. Time is what is beyond those; "µs each" is that by request.`,
     columns,
     rows,
   }
 }
 
-function count(storms: readonly Storm[], name: 'renewals' | 'failures' | 'sends'): string {
+function count(storms: readonly Storm[], name: 'tokenCalls' | 'failures' | 'sends'): string {
   const { median, min, max } = stat(storms.map(storm => storm[name]))
   return min === max ? median.toLocaleString('en') : show({ median, min, max }, 0)
 }
+
+const patienceMs = 20_000
+
+/** Nobody waits for longer: who has not answered by then counts as failed. */
+const giveUp = (failures: number) =>
+  new Promise<number>(resolve => {
+    setTimeout(() => resolve(failures), patienceMs).unref()
+  })
 
 async function storm(subject: Subject, kind: Kind, size: number): Promise<[Storm, Storm]> {
   let peak = 0
@@ -120,18 +135,18 @@ async function storm(subject: Subject, kind: Kind, size: number): Promise<[Storm
       // An hour for a token of an hour, or a minute, so that it is no brand-new token that the server takes back.
       advance(kind === 'proactive' ? 3_601_000 : 60_000)
       if (kind === 'reactive') server.revoke()
-      const { renewals, sends } = server.counts
+      const { tokenCalls, sends } = server.counts
       globalThis.gc?.()
       const before = process.memoryUsage().heapUsed
       peak = before
       const started = stopwatch()
       const calls = new Array<Promise<number>>(size)
       for (let index = 0; index < size; index++) calls[index] = failureOf(client.fetch(url))
-      const failures = await sumOf(calls)
+      const failures = await Promise.race([sumOf(calls), giveUp(size)])
       const wallMs = stopwatch() - started
       watch()
       return {
-        renewals: server.counts.renewals - renewals,
+        tokenCalls: server.counts.tokenCalls - tokenCalls,
         failures,
         sends: server.counts.sends - sends,
         wallMs,

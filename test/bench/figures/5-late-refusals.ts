@@ -3,6 +3,7 @@ import { type Figure, notAble, type Row } from '../harness/figure.ts'
 import { show, stat } from '../harness/stats.ts'
 import type { Subject } from '../harness/subject.ts'
 import { failureOf, sumOf, withClient } from '../harness/with-client.ts'
+import { isLatchkey } from '../subjects/latchkey.ts'
 
 const columns = ['renewals', 'failures', 'sends', 'wall ms']
 const everyMs = 0.5
@@ -27,7 +28,7 @@ export const lateRefusals: Figure = {
       context.progress(subject.name)
       const runs: Run[] = []
       for (let round = 0; round < rounds; round++) runs.push(await stream(subject, count))
-      if (subject.name.startsWith('latchkey')) {
+      if (isLatchkey(subject)) {
         context.expect(
           runs.every(({ renewals, failures }) => renewals === 1 && failures === 0),
           `${subject.name} answers late 401s with one renewal`,

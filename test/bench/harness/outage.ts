@@ -1,3 +1,4 @@
+import { isLatchkey } from '../subjects/latchkey.ts'
 import { advance, stopwatch } from './clock.ts'
 import { type FigureContext, notAble, type Row, type Table } from './figure.ts'
 import { show, stat } from './stats.ts'
@@ -27,7 +28,7 @@ export async function outage(
     context.progress(subject.name)
     const runs: { failures: number; tokenCalls: number; wallMs: number }[] = []
     for (let round = 0; round < rounds; round++) runs.push(await run(subject, options))
-    if (subject.name.startsWith('latchkey')) {
+    if (isLatchkey(subject)) {
       context.expect(
         runs.every(run => run.failures === 0 && run.tokenCalls === tokenCalls),
         `${subject.name}: no failure and ${tokenCalls} token calls`,
