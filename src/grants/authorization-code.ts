@@ -77,10 +77,14 @@ interface Completion {
 const completions = new Set<Completion>()
 
 /**
- * The authorization code grant (RFC 6749 §4.1) with PKCE S256 (RFC 7636), `state` and `iss` (RFC 9207) always, `nonce` with openid, and pushed
- * authorization requests (RFC 9126) where the server offers them. A code is sent at most once.
- * `sign_in_failed`: its `cause` names OAuth's error code or the field that was wrong. `sign_in_cancelled`, `popup_blocked`: as the `open` says.
- * @throws SessionError `misconfigured`
+ * The authorization code grant (RFC 6749 §4.1) with PKCE S256 (RFC 7636), `state` and `iss` (RFC 9207) always, `nonce` with openid, and
+ * pushed authorization requests (RFC 9126) where the server offers them. A code is sent at most once; the id token's claims are checked (OpenID
+ * Connect Core 1.0 §3.1.3.7), its signature is not: it comes from the token endpoint by TLS.
+ * `session.signIn(input)` resolves with `{ appState? }`, or stays pending where the `open` leaves the page and
+ * `session.completeSignIn()` resolves with it. `sign_in_failed`: its `cause` names OAuth's error code or the field that was wrong, and
+ * `retryable` says that only the network was at fault. `sign_in_cancelled`, `popup_blocked`: as the `open` says.
+ * Each request of a sign-in may take 30 s.
+ * @throws SessionError `misconfigured` without issuer or server, without WebCrypto, for an `http:` issuer that is not loopback
  */
 export function authorizationCode(options: AuthorizationCodeOptions): Grant<SignInInput> {
   if (!options.issuer && !options.server) {

@@ -49,8 +49,9 @@ const slowDownMs = 5000
 
 /**
  * The device authorization grant (RFC 8628), for what has no browser. `session.signIn({ signal })` resolves once the user agreed on
- * another device; `sign_in_cancelled` where they refused or the code expired. A lost connection or a 5xx meanwhile changes nothing.
- * @throws SessionError `misconfigured`
+ * another device; `sign_in_cancelled` where they refused or the code expired, with the code of §3.5 in its `cause`. It asks each 5 s or
+ * as the server says, 5 s slower for good after `slow_down`. A lost connection or a 5xx meanwhile changes nothing.
+ * @throws SessionError `misconfigured` without issuer or server, for an `http:` issuer that is not loopback
  */
 export function deviceCode(options: DeviceCodeOptions): Grant<DeviceSignIn> {
   if (!options.issuer && !options.server) {

@@ -14,8 +14,10 @@ const timeoutMs = 30_000
 
 /**
  * The metadata of an authorization server (OpenID Connect Discovery 1.0, else RFC 8414). It does nothing until asked, asks once for all
- * sessions that share it, and keeps no failure. What names another issuer is refused.
- * @throws SessionError `misconfigured` for an `http:` issuer that is not loopback
+ * sessions that share it, within 30 s, and keeps no failure. What names another issuer is `sign_in_failed`, and nobody is sent there.
+ * @param issuer To the letter as the metadata write it, with or without a slash at the end.
+ * @returns What the option `server` of the grants takes: a function that resolves with the metadata in wire names (RFC 8414 §2).
+ * @throws SessionError `misconfigured` for what is no URL, or an `http:` issuer that is not loopback
  */
 export function discover(issuer: string): (context: ServerContext) => Promise<AuthorizationServer> {
   const url = issuerUrl(issuer)

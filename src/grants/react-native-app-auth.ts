@@ -21,6 +21,8 @@ export interface AppAuthLike<Config> {
 
 /**
  * Signs in by react-native-app-auth, which does PKCE and the exchange in native code; the session owns renewal from then on.
+ * `sign_in_cancelled` when the user closes the browser, `sign_in_failed` with OAuth's code in its `cause` else. Only `invalid_grant` ends
+ * the session at a renewal; whatever else AppAuth says may be the network. Needs no WebCrypto.
  * `config` is AppAuth's own, with `revocationEndpoint` in its `serviceConfiguration` or an `issuer` that has one.
  */
 export function reactNativeAppAuth<Config>(AppAuth: AppAuthLike<Config>, config: Config): Grant<void> {
