@@ -1,6 +1,8 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { registerHooks } from 'node:module'
 import { QueryClient } from '@tanstack/query-core'
+import openapiTS, { astToString } from 'openapi-typescript'
+import { openapi } from '../../demo/server/openapi.ts'
 import { createSession, isSessionError, refreshTokenGrant } from '../../src/index.ts'
 import { besideTests } from './beside.ts'
 import type { Driven, Fetching } from './recipe.ts'
@@ -226,7 +228,17 @@ const withRetries: [string, () => Promise<void>] = [
     check(retries === 3, `${retries} retries`)
   },
 ]
-for (const [name, test] of [withRetries, ...besideTests]) {
+const generated: [string, () => Promise<void>] = [
+  'the demo’s types',
+  async () => {
+    const words = (source: string) => source.replaceAll(/[\s;,'"]/g, '')
+    const types = astToString(await openapiTS(openapi() as never))
+    const kept = readFileSync(new URL('generated/demo.ts', import.meta.url), 'utf8')
+    const start = kept.indexOf('export interface paths') // after the comment of the generator
+    check(words(kept.slice(start)) === words(types), 'generated/demo.ts is old: npm run generate --prefix test/clients')
+  },
+]
+for (const [name, test] of [withRetries, generated, ...besideTests]) {
   try {
     await bounded(test())
     console.log(`${name.padEnd(18)} passed`)
