@@ -79,7 +79,7 @@ export function createAccess(options: AccessOptions): Access {
     return manager.held
   }
 
-  async function get(request: AccessRequest): Promise<Held> {
+  async function get(request: AccessRequest, isAgain = false): Promise<Held> {
     const { signal, minValidityMs = 0, isOneShot } = request
     const held = await open(signal)
     const { life, record } = held
@@ -102,6 +102,10 @@ export function createAccess(options: AccessOptions): Access {
     // One that was disposed of meanwhile heard nothing of what others brought.
     if (now === held) options.assertUsable(signal)
     request.isExpired = manager.remainingMs() <= 0
+    // What others rotated meanwhile may have expired since: once more.
+    if (!isFailure(outcome) && outcome.how === 'adopted' && manager.remainingMs() <= 0) {
+      if (!isAgain || !manager.canRenew(now.record.tokens)) return get(request, true)
+    }
     // A token that arrived expired still serves those who waited for it.
     if (!isFailure(outcome) || !request.isExpired) return now
     throw toError(outcome)

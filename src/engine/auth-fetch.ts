@@ -60,6 +60,11 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
       return isSessionError(error) ? Promise.reject(error) : raw(input, init)
     }
     if (!request) return raw(input, init)
+    // What a Request says of itself is not always where the platform sends it: a subclass may say anything.
+    if (request.request && !isResource(request.url)) {
+      release(request)
+      return dispatch(raw, request, undefined)
+    }
     try {
       options.assertUsable(request.signal)
       const held = access.peek(request.isOneShot)

@@ -14,7 +14,7 @@ import { startTimer } from '../values/timers.ts'
 import type { TokenSet } from '../values/token-set.ts'
 import type { Contexts } from './contexts.ts'
 import type { Reading, RecordStore, Update } from './record-store.ts'
-import { type Announce, atOnce, createNews, type SessionEvents, type TokenManager } from './token-manager.ts'
+import { type Announce, atOnce, createNews, type Held, type SessionEvents, type TokenManager } from './token-manager.ts'
 import type { TakeTurn } from './turn.ts'
 
 /** Who is signed in: what the storage says about it, and how a sign-in or a sign-out gets there. */
@@ -99,22 +99,28 @@ export function createIdentity(options: IdentityOptions): Identity {
 
   function read(isNews: boolean, announce: Announce = atOnce): MaybePromise<void> {
     if (manager.status === 'starting') return start()
+    const asked = manager.held
     return chain(store.read(), reading => {
       if (reading.what === 'value') {
         // Without a lock somebody may have written over a successor: its holder writes it again.
         if (['undead', 'stale'].includes(manager.meet(reading.record, announce))) reassert()
         if (contexts.isBehind) void contexts.ask()
-      } else if (reading.what === 'empty' && isNews && manager.held && !manager.held.unsaved) {
+      } else if (reading.what === 'empty' && isNews && isStillSaved(asked)) {
         manager.end('elsewhere', announce)
       } else if (reading.what === 'unavailable') announce(() => fail(reading.cause))
     })
   }
 
+  /** What was held when a read began may have been saved since: that it found nothing says nothing then. */
+  const isStillSaved = (asked: Held | undefined) =>
+    !!asked && !asked.unsaved && manager.held?.record.id === asked.record.id && !manager.held.unsaved
+
   function receive(record: LiveRecord): void {
     if (record.generation <= (manager.held?.record.generation ?? 0) || manager.meet(record) !== 'adopted') return
     chain(
       store.update(reading => {
-        if (manager.held?.record !== record) return undefined
+        if (reading.what === 'value') manager.meet(reading.record)
+        if (manager.held?.record !== record || reading.what === 'corrupt') return undefined
         return reading.what === 'value' && reading.record.generation >= record.generation ? undefined : record
       }),
       update => {

@@ -117,6 +117,7 @@ export function createRecordStore({
     decide: (reading: Reading) => R | undefined,
     conflicts = 0,
   ): MaybePromise<Update<R>> {
+    if (writing) return afterWriting(() => update(decide, conflicts))
     return chain(read(), (reading): MaybePromise<Update<R>> => {
       if (reading.what === 'unavailable') return { what: 'failed', reading, cause: reading.cause }
       const record = decide(reading)
@@ -128,6 +129,14 @@ export function createRecordStore({
         return { what: 'failed', reading, record, cause: new Error('The record changed at every try to write it.') }
       })
     })
+  }
+
+  /** A write that was given up may still land: what is decided now must come after it. */
+  function afterWriting<R extends StoredRecord>(next: () => MaybePromise<Update<R>>): Promise<Update<R>> {
+    const settled = Promise.resolve(writing).then(() => undefined)
+    return within(settled, timeoutMs, late).then(stuck =>
+      stuck?.what === 'unavailable' ? { what: 'failed', reading: stuck, cause: stuck.cause } : next(),
+    )
   }
 
   /** One write at a time: a slow one that was given up must not land on top of a later one. */

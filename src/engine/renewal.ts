@@ -74,8 +74,15 @@ interface RenewalOptions extends RenewalNumbers {
   readonly storageFailure: (cause: unknown) => Failure
 }
 
+interface Renewed {
+  readonly what: 'renewed'
+  readonly tokens: TokenSet
+  readonly sentAtMs: number
+  readonly sentMonotonicMs: number
+}
+
 type Answer =
-  | { readonly what: 'renewed'; readonly tokens: TokenSet; readonly sentAtMs: number; readonly sentMonotonicMs: number }
+  | Renewed
   | { readonly what: 'refused'; readonly cause: unknown }
   | Extract<Awaited<ReturnType<typeof judge>>, { what: 'unreachable' }>
 
@@ -108,6 +115,8 @@ const jitter = (ms: number) => ms * (1 - Math.random() / 2)
 export function createRenewal(options: RenewalOptions): Renewal {
   const { grant, clock, home, manager, store, contexts, takeTurn, emitter, scope } = options
   const own = ownSubject(manager)
+  // A pair that came when its call counted as dead, and waits for the lock.
+  let late: { readonly base: Held; readonly subject: Subject; readonly answer: Renewed } | undefined
   let failures = 0
   let clientErrors = 0
   let retryAtMs = 0
@@ -142,7 +151,7 @@ export function createRenewal(options: RenewalOptions): Renewal {
   }
 
   /** Takes the lock, runs the renewal under it, and lets the app hear of it once the lock is free. */
-  async function fly(flight: Flight, subject: Subject, steal = false): Promise<void> {
+  async function fly(flight: Flight, subject: Subject, how: 'first' | 'again' | 'steal' = 'first'): Promise<void> {
     const news = createNews()
     let outcome: Outcome | undefined
     const run = async (grip?: Grip) => {
@@ -156,12 +165,15 @@ export function createRenewal(options: RenewalOptions): Renewal {
         if (isServed(flight, subject)) leave.abort()
       })
       flight.ended.addEventListener('abort', () => leave.abort())
+      const steal = how === 'steal'
+      const sinceMs = clock.now()
       const timeoutMs = steal ? Math.min(options.lockTimeoutMs, 5000) : options.lockTimeoutMs
       const turn = await takeTurn(name, { timeoutMs, leave: leave.signal, steal }, run)
       stop()
       if (turn === 'left') outcome = adopted
       if (turn === 'timeout') {
-        if (!steal && (await mayTakeOver(flight, subject))) return fly(flight, subject, true)
+        const next = how === 'first' && (await claim(flight, subject, sinceMs))
+        if (next) return fly(flight, subject, next)
         outcome = isServed(flight, subject) ? adopted : lockTimeout
       }
     }
@@ -174,15 +186,28 @@ export function createRenewal(options: RenewalOptions): Renewal {
   const isServed = (flight: Flight, subject: Subject) =>
     manager.held?.record.id === flight.id && subject.current() !== flight.rejected && subject.isAlive()
 
-  /** The lock was not had in time: read once more. Only a holder that gives no sign of life is passed over, and only when the token is dead. */
-  async function mayTakeOver(flight: Flight, subject: Subject): Promise<boolean> {
-    const reading = await store.read()
-    if (flight.ended.aborted || reading.what !== 'value') return false
-    manager.meet(reading.record)
-    const held = manager.held
-    if (held?.record.id !== flight.id || isServed(flight, subject) || !flight.isUrgent) return false
-    const { attempt } = held.record
-    return !attempt || clock.now() - attempt.atMs > options.timeoutMs
+  /**
+   * The lock was not had in time: read once more. Only a holder that gives no sign of life is passed over, and only when the token is dead.
+   * Whoever writes its attempt first does it; the others, who waited as long, wait for that one.
+   */
+  async function claim(flight: Flight, subject: Subject, sinceMs: number): Promise<'steal' | 'again' | undefined> {
+    let next: 'steal' | 'again' | undefined
+    const look = (reading: Reading): LiveRecord | undefined => {
+      next = undefined
+      if (flight.ended.aborted || reading.what !== 'value') return undefined
+      manager.meet(reading.record)
+      const record = manager.held?.record
+      if (record?.id !== flight.id || isServed(flight, subject) || !flight.isUrgent) return undefined
+      const { attempt } = record
+      if (attempt && clock.now() - attempt.atMs <= options.timeoutMs) {
+        if (attempt.atMs >= sinceMs) next = 'again'
+        return undefined
+      }
+      next = 'steal'
+      return { ...record, attempt: { by: options.self, atMs: clock.now() } }
+    }
+    await store.update(look)
+    return next
   }
 
   async function underLock(
@@ -192,7 +217,12 @@ export function createRenewal(options: RenewalOptions): Renewal {
     announce: Announce,
   ): Promise<Outcome | undefined> {
     const ready = await prepare(flight, subject, grip, announce)
-    return 'record' in ready ? spend(flight, subject, ready, announce) : ready
+    if (!('record' in ready)) return ready
+    const known = lateOf(ready)
+    if (!known) return spend(flight, subject, ready, announce)
+    // The successor of what would be spent is here already.
+    const outcome = await commit(flight, known.subject, ready, known.answer, announce)
+    return known.subject.target === subject.target ? outcome : underLock(flight, subject, grip, announce)
   }
 
   /** Reads, adopts what is newer, and writes the attempt ahead of the call. Resolves with what may be spent, or with the end of the renewal. */
@@ -292,12 +322,16 @@ export function createRenewal(options: RenewalOptions): Renewal {
     return undefined
   }
 
+  const lateOf = (base: Held) => (late && isSamePair(late.base.record, base.record) ? late : undefined)
+
   async function judgeLate(flight: Flight, subject: Subject, base: Held, answer: Answer): Promise<void> {
     if (answer.what !== 'renewed') return
     if (flight.ended.aborted) return options.revokeLate(flight.id, answer.tokens)
     const news = createNews()
+    late = { base, subject, answer }
     const run = async () => {
       await commit(flight, subject, base, answer, news.announce)
+      if (late?.answer === answer) late = undefined
     }
     const name = options.lockName(flight.id)
     const patience = new AbortController()
@@ -331,7 +365,7 @@ export function createRenewal(options: RenewalOptions): Renewal {
       const answer = await callOnce(subject, base.record.tokens, signal)
       if (answer.what !== 'unreachable' || !answer.isPassing || pauseMs === undefined) return answer
       await sleep(jitter(pauseMs) + pauseMs / 4)
-      if (signal.aborted || !currentOf(flight, base)) return answer
+      if (signal.aborted || lateOf(base) || !currentOf(flight, base)) return answer
     }
     throw new Error('unreachable code')
   }
@@ -357,7 +391,7 @@ export function createRenewal(options: RenewalOptions): Renewal {
     flight: Flight,
     subject: Subject,
     base: Held,
-    { tokens, sentAtMs, sentMonotonicMs }: Answer & { what: 'renewed' },
+    { tokens, sentAtMs, sentMonotonicMs }: Renewed,
     announce: Announce,
   ): Promise<Outcome> {
     const { attempt: _attempt, refused: _refused, ...kept } = base.record

@@ -215,8 +215,9 @@ export function createTokenManager({
     leave(why, announce)
     if (why === 'requested' || why === 'elsewhere') {
       isSignedOutOnPurpose = true
-      // Also a sign-in of its own accord that is under way.
-      if (was !== 'signed-in') home.flight?.end(signedOutFailure(why), false)
+      // Also a sign-in of its own accord that is under way, and who waits for the lock of a renewal that found its sign-in replaced.
+      const isLeft = why === 'requested' && home.flight?.ended.aborted
+      if (was !== 'signed-in' || isLeft) home.flight?.end(signedOutFailure(why), false)
     }
     status = 'signed-out'
     reason = why

@@ -95,7 +95,8 @@ function takeRequest(input: Request, given: RequestInit | undefined): Outgoing |
     signal,
     isOneShot: false,
     redirect: request.redirect,
-    headers,
+    // A body of init brought its Content-Type along.
+    headers: init?.body == null ? headers : copyHeaders(request.headers),
     init: extras && Object.keys(extras).length ? (extras as RequestInit) : undefined,
     request,
     // Cloned before the first send, since no platform lets a body be rebuilt.
@@ -181,7 +182,8 @@ export function redirected(outgoing: Outgoing, url: string, status: number): Out
   }
   same.headers = kept
   if (becomesGet) same.method = 'GET'
-  else if (spare) Object.assign(same, { body: spare.clone().body, duplex: 'half' })
+  // As a stream, which is never kept alive (Fetch standard, Request constructor).
+  else if (spare) Object.assign(same, { body: spare.clone().body, duplex: 'half', keepalive: false })
   return takeRequest(new (kindOf(request))(url, same as RequestInit), init)
 }
 
@@ -190,9 +192,15 @@ const contentHeaders = /^content-(encoding|language|location|type|length)$/i
 // What platforms leave behind across origins (Fetch standard, HTTP-redirect fetch; undici for those that pages can't set).
 const credentialHeaders = /^(authorization|proxy-authorization|cookie|host)$/i
 
-function without(headers: OwnHeaders | undefined, names: RegExp): [string, string][] {
-  const pairs = headers && (isHeaders(headers) || Array.isArray(headers)) ? [...headers] : Object.entries(headers ?? {})
-  return pairs.filter(([name]) => !names.test(name))
+function without(headers: OwnHeaders | undefined, names: RegExp): OwnHeaders {
+  if (!headers || !isHeaders(headers)) {
+    const pairs = Array.isArray(headers) ? headers : Object.entries(headers ?? {})
+    return pairs.filter(([name]) => !names.test(name))
+  }
+  // A copy rather than pairs, which would lose the case of names.
+  const copy = new (headers.constructor as typeof Headers)(headers)
+  for (const name of [...copy.keys()]) if (names.test(name)) copy.delete(name)
+  return copy
 }
 
 /** Init as it is, or a copy with the known fields read one by one where it has a prototype (a class, a `Request`). */
