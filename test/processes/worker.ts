@@ -1,14 +1,24 @@
 // A child process: one session on a shared storage, driven by messages of its parent.
-import { createSession, isSessionError, type TokenStorage } from '../../src/index.ts'
+import {
+  clientCredentials,
+  createSession,
+  type GrantContext,
+  isSessionError,
+  type TokenResponse,
+  type TokenSet,
+  type TokenStorage,
+} from '../../src/index.ts'
 import { fileStorage } from '../../src/node.ts'
 import { redisStorage } from '../../src/redis.ts'
 import { clients } from '../storage/redis-clients.ts'
 
-const { origin, file, redis, leaseMs } = JSON.parse(process.argv[2] ?? '{}') as {
+const { origin, file, redis, leaseMs, isHeadless } = JSON.parse(process.argv[2] ?? '{}') as {
   origin: string
   file?: string
   redis?: { port: number; client: keyof typeof clients }
   leaseMs: number
+  /** It signs in by itself, by client credentials. */
+  isHeadless?: boolean
 }
 const storage: TokenStorage = redis
   ? redisStorage((await clients[redis.client](redis.port)).client, { leaseMs })
@@ -18,13 +28,15 @@ const session = createSession({
   name: 'fleet',
   storage,
   renewal: { minIntervalMs: 0 },
-  async grant({ refreshToken = '' }, { fetch, signal }) {
-    const body = new URLSearchParams({ refresh_token: refreshToken })
-    const response = await fetch(`${origin}/token`, { method: 'POST', body, signal })
-    if (!response.ok) throw response
-    return response.json()
-  },
+  grant: isHeadless ? clientCredentials({ tokenEndpoint: `${origin}/token`, clientId: 'service' }) : renew,
 })
+
+async function renew({ refreshToken = '' }: TokenSet, { fetch, signal }: GrantContext): Promise<TokenResponse> {
+  const body = new URLSearchParams({ refresh_token: refreshToken })
+  const response = await fetch(`${origin}/token`, { method: 'POST', body, signal })
+  if (!response.ok) throw response
+  return response.json()
+}
 
 async function call(): Promise<number | string> {
   try {
