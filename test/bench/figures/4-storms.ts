@@ -29,8 +29,8 @@ export const storms: Figure = {
     const plans: [number, number][] = context.isSmoke
       ? [[100, 1]]
       : [
-          [1_000, 7],
-          [10_000, 5],
+          [1_000, 5],
+          [10_000, 3],
           [100_000, 3],
         ]
     for (const kind of ['proactive', 'reactive'] as const) {
