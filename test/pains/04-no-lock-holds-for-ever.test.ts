@@ -31,7 +31,7 @@ describe('pain 4: a context that holds the lock and is frozen', () => {
     const lost = caught(holder.session.fetch(api))
     await settle()
     holder.channel.freeze()
-    return { ...world, server, answer, holder, other, lost }
+    return { ...world, world, server, answer, holder, other, lost }
   }
 
   it('costs the others their bound, which is 35 s, and not the session', async () => {
@@ -53,6 +53,21 @@ describe('pain 4: a context that holds the lock and is frozen', () => {
       expect(other.session.state.status).toBe('signed-in')
     },
   )
+
+  it('is taken over by one of those who wait, however many they are; the others adopt what it got', async () => {
+    const { world, clock, other, server } = await frozen()
+    const slow: typeof server.grant = async (tokens, context) => {
+      const answer = await server.grant(tokens, context)
+      await new Promise(resolve => setTimeout(resolve, 500))
+      return answer
+    }
+    const more = Array.from({ length: 8 }, () => createRealm(world, { fetch: server.fetch, grant: slow }))
+    for (const { session } of more) await session.ready
+    const calls = [other, ...more].map(({ session }) => caught(session.fetch(api)))
+    await pass(clock, 45_000)
+    for (const { value } of await Promise.all(calls)) expect(value).toMatchObject({ status: 200 })
+    expect(server.stats.tokenCalls).toBe(1)
+  })
 
   it('does not write over newer tokens when it resumes, and goes on with those', async () => {
     const { clock, items, key, other, holder, answer, lost } = await frozen()
