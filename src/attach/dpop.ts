@@ -3,6 +3,7 @@ import type { TokenBinding } from '../ports/dpop.ts'
 import { tokenChallenge } from '../values/challenge.ts'
 import { isSessionError, SessionError } from '../values/errors.ts'
 import { randomId } from '../values/record.ts'
+import { within } from '../values/timers.ts'
 import { type DpopKeys, defaultDpopKeys } from './dpop-keys.ts'
 
 export interface DpopOptions {
@@ -14,12 +15,13 @@ export interface DpopOptions {
 
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256' }
 const mostOrigins = 100
+const keyTimeoutMs = 10_000
 
 /**
  * Binds tokens to a key that no script can read (RFC 9449): a stolen token is useless. Proofs (ES256) go to the token endpoint and to the
  * resources, with the nonce that the origin gave last. A server that wants another nonce gets the request once more; that is no renewal.
  * Tokens that are not of the type DPoP are sent as bearers: a sign-in that asked for bound ones does not take them.
- * Where the keys can't be had for the moment, calls reject `storage_unavailable` and the session stays.
+ * Where the keys can't be had for the moment, or within 10 s, calls reject `storage_unavailable` and the session stays.
  * @throws SessionError `misconfigured` where there is no WebCrypto
  */
 export function dpop({
@@ -37,7 +39,7 @@ export function dpop({
 
   /** One pair for all; a store that failed is asked again. */
   function keyOf(): Promise<Key> {
-    key ??= open(keys, subtle).catch(cause => {
+    key ??= within(open(keys, subtle), keyTimeoutMs, tooLate).catch(cause => {
       key = undefined
       if (isSessionError(cause)) throw cause
       throw new SessionError('storage_unavailable', 'The DPoP key can not be had now. Nothing is lost; try again.', {
@@ -126,6 +128,10 @@ async function open(keys: DpopKeys, subtle: SubtleCrypto): Promise<Key> {
   // RFC 7638 §3.2: these members, in this order.
   const jwk = { crv, kty, x, y } as JsonWebKey
   return { pair, jwk, thumbprint: base64url(await subtle.digest('SHA-256', bytes(JSON.stringify(jwk)))) }
+}
+
+function tooLate(): never {
+  throw new Error(`The store of the keys did not answer within ${keyTimeoutMs} ms.`)
 }
 
 const bytes = (text: string) => new TextEncoder().encode(text)

@@ -256,6 +256,23 @@ describe('the key', () => {
     expect(await attach.thumbprint()).not.toBe(await memory.thumbprint())
   })
 
+  test('that a store never gives keeps nobody waiting, and is asked for again', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    onTestFinished(() => void vi.useRealTimers())
+    let asked = 0
+    const attach = dpop({
+      keys: {
+        load: () => (++asked === 1 ? new Promise(() => {}) : Promise.resolve(undefined)),
+        async save() {},
+      },
+    })
+    const failing = failureOf(attach.thumbprint())
+    await vi.advanceTimersByTimeAsync(10_000)
+    expect(await failing).toMatchObject({ code: 'storage_unavailable', retryable: true })
+    expect(await attach.thumbprint()).toMatch(/^[\w-]{43}$/)
+    expect(asked).toBe(3)
+  })
+
   test('that a store can not give now fails the call and the renewal, and ends nothing', async () => {
     let isDown = false
     let stored: CryptoKeyPair | undefined
