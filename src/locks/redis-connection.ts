@@ -38,6 +38,9 @@ export const redisScript = (text: string): RedisScript => ({
   sha: createHash('sha1').update(text).digest('hex'),
 })
 
+/** Redis answered, and will not answer otherwise: no permission, a key of another kind. */
+export class RedisRefusal extends Error {}
+
 interface RunOptions {
   /** How long it is tried, over lost connections and restarts. */
   readonly boundMs: number
@@ -126,7 +129,7 @@ export function connectionOf(client: RedisLike): RedisConnection {
         }
         trouble = messageOf(answer.error)
         // Nothing of the client's error but its text: ioredis hangs the arguments on it, and they hold tokens.
-        if (reply.test(trouble) && !passing.test(trouble)) throw new Error(`Redis: ${trouble}`)
+        if (reply.test(trouble) && !passing.test(trouble)) throw new RedisRefusal(`Redis: ${trouble}`)
         await sleep(Math.min(retryMs, Math.max(untilMs - performance.now(), 0)))
       }
     },

@@ -3,7 +3,7 @@ import type { Grip, Lock } from '../ports/lock.ts'
 import { abortReason } from '../values/errors.ts'
 import { sleep, startTimer } from '../values/timers.ts'
 import { memoryLock } from './memory.ts'
-import { type RedisConnection, redisScript } from './redis-connection.ts'
+import { type RedisConnection, RedisRefusal, redisScript } from './redis-connection.ts'
 
 export interface RedisLockOptions {
   readonly connection: RedisConnection
@@ -13,7 +13,7 @@ export interface RedisLockOptions {
   readonly leaseMs: number
   /** How long one command is tried. */
   readonly boundMs: number
-  /** Whether waiting outlasts a Redis that is down, until its signal aborts; else the request rejects. */
+  /** Whether waiting outlasts a Redis that is down, until its signal aborts; else the request rejects. What Redis refuses rejects at once. */
   readonly isPatient: boolean
   /** Resolves when what the last news made others read has arrived. */
   readonly settled: (name: string) => Promise<unknown>
@@ -44,7 +44,8 @@ if (ARGV[1] == '1' or ARGV[5] ~= '0') and redis.call('EXISTS', KEYS[1], KEYS[2])
   return ARGV[5] == '0' and tonumber(ARGV[3]) or tonumber(ARGV[5])
 end
 if redis.call('SET', KEYS[1], ARGV[2], 'NX', 'PX', ARGV[3]) then return 0 end
-return math.max(redis.call('PTTL', KEYS[1]), 1)`)
+local left = redis.call('PTTL', KEYS[1])
+return left == -1 and tonumber(ARGV[3]) or math.max(left, 1)`)
 
 // ARGV: again, owner, lease. What a restart lost is taken again.
 const extendScript = redisScript(`
@@ -105,7 +106,7 @@ export function redisLock(options: RedisLockOptions): RedisLock {
         } catch (error) {
           // It may have arrived without its answer.
           void release(name, hold)
-          if (steal || (!options.isPatient && !signal?.aborted)) throw error
+          if (error instanceof RedisRefusal || steal || (!options.isPatient && !signal?.aborted)) throw error
           if (!signal?.aborted) await sleep(graceMs)
           continue
         }

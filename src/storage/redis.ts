@@ -7,16 +7,23 @@ import { openToMemory } from './open-to-memory.ts'
 import { setAnchor } from './web.ts'
 
 export interface RedisStorageOptions {
-  /** Before every key and channel. @default 'latchkey:' */
+  /** Before every key and channel; a name of its own for each service or pool that must not share sessions. @default 'latchkey:' */
   prefix?: string
-  /** How long a record is kept after its last write: the life of the refresh token. @default for ever */
+  /**
+   * How long a record is kept after its last write, in milliseconds, 1 or more: the life of the refresh token. A record that is gone signs
+   * new processes out; who has it in memory writes it again. @default for ever
+   */
   ttlMs?: number
-  /** How long a lock holder may be silent before another takes its place. @default 10_000 */
+  /**
+   * How long a lock holder may be silent before another takes its place, in milliseconds, 1 or more. It is renewed while the lock is held,
+   * so it need not be longer than a renewal: it is what the others wait when a holder was killed. @default 10_000
+   */
   leaseMs?: number
   /**
-   * While Redis is down: `'reject'` renewals and first reads (`storage_unavailable`, `lock_timeout`; a token at hand works on), or go on in the
-   * `'memory'` of each process, with a `degraded` event. Memory is for sessions without a rotating refresh token: processes that each renew
-   * for themselves spend the same one. @default 'reject'
+   * While Redis is down: `'reject'` renewals and first reads (`storage_unavailable`, `lock_timeout`, both retryable, within the session's
+   * bounds; a token at hand works on), or go on after a second in the `'memory'` of each process, with a `degraded` event for `storage` and
+   * `lock`, and write back by compare and set once Redis answers again. Memory is for sessions without a rotating refresh token: processes
+   * that each renew for themselves spend the same one. @default 'reject'
    */
   whenDown?: 'reject' | 'memory'
 }
@@ -47,7 +54,11 @@ const anchors = new WeakMap<object, Map<string, object>>()
 
 /**
  * Redis or Valkey, alone or as a cluster, for services of many processes: brings the lock among them, tells them of changes, and writes by
- * compare and set only. `client` is a connected client of node-redis or ioredis; it stays yours. Keys and channels hold a hash and no name.
+ * compare and set only. Keys and channels hold a hash and no name. A read or write rejects within 4.5 s while Redis is down or silent, and
+ * is tried again meanwhile; nothing has to be restarted. What Redis refuses (`NOPERM`, `WRONGTYPE`) is `storage_unavailable` at once.
+ * @param client A connected client, cluster or sentinel of node-redis (4 or later) or ioredis (5 or later). It stays yours: Latchkey opens one
+ *   connection beside it, for news, and closes that with the last session. It is not in a transaction or in subscriber mode.
+ * @throws SessionError `misconfigured` for what is no such client, and for options that are none of the above
  */
 export function redisStorage(
   client: RedisLike,
@@ -60,6 +71,9 @@ export function redisStorage(
     if (ms !== undefined && !(Number.isFinite(ms) && ms >= 1)) {
       throw new SessionError('misconfigured', `${name} is ${ms}. Give it in milliseconds, or leave it out.`)
     }
+  }
+  if (whenDown !== 'reject' && whenDown !== 'memory') {
+    throw new SessionError('misconfigured', `whenDown is ${String(whenDown)}. Write 'reject' or 'memory'.`)
   }
   const self = randomUUID()
   const connection = connectionOf(client)

@@ -17,9 +17,32 @@ describe('redisStorage', () => {
     ['nothing', () => redisStorage(undefined as never)],
     ['a lease of nothing', () => redisStorage(anything, { leaseMs: 0 })],
     ['a life that is no number', () => redisStorage(anything, { ttlMs: Number.NaN })],
+    ['another word for whenDown', () => redisStorage(anything, { whenDown: 'wait' as never })],
   ])('refuses %s at once', (_what, make) => {
     expect(make).toThrowError(expect.objectContaining({ code: 'misconfigured' }))
   })
+})
+
+it.each([
+  ['node-redis', 'evalSha'],
+  ['ioredis', 'evalsha'],
+])('redisStorage with %s gives up at once what Redis refuses, also the lock', async (_name, method) => {
+  let sent = 0
+  const refuse = async () => {
+    sent++
+    throw new Error('NOPERM this user has no permissions to run it')
+  }
+  const client = { eval: refuse, [method]: refuse, duplicate: () => undefined, on: () => undefined, status: 'ready' }
+  const storage = redisStorage(client as never)
+  await expect(storage.getItem(key)).rejects.toThrow('NOPERM')
+  let ran = false
+  const asked = storage.lock?.request(key, {}, async () => {
+    ran = true
+  })
+  await expect(asked).rejects.toThrow('NOPERM')
+  expect(ran).toBe(false)
+  // The read, the lock, and the release of a lock that may have been had.
+  expect(sent).toBe(3)
 })
 
 describe.skipIf(!hasRedis).each(['node-redis', 'ioredis'] as const)('redisStorage with %s in trouble', name => {
