@@ -10,7 +10,8 @@ interface UnstorageLike {
 
 /**
  * Adapts an unstorage `Storage`: its values come back parsed, its keys normalised, and its `watch` tells of all keys.
- * It protects nothing by itself, and has no lock: several processes need `redisStorage` or `fileStorage`.
+ * It protects nothing by itself, brings no lock and can't compare and set: several processes need `redisStorage` or `fileStorage`.
+ * A driver that can't watch gives no news; each renewal reads.
  */
 export function fromUnstorage(storage: UnstorageLike): TokenStorage {
   return {
