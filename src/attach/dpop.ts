@@ -39,7 +39,7 @@ export function dpop({
 
   /** One pair for all; a store that failed is asked again. */
   function keyOf(): Promise<Key> {
-    key ??= within(open(keys, subtle), keyTimeoutMs, tooLate).catch(cause => {
+    key ??= (within(open(keys, subtle), keyTimeoutMs, tooLate) as Promise<Key>).catch(cause => {
       key = undefined
       if (isSessionError(cause)) throw cause
       throw new SessionError('storage_unavailable', 'The DPoP key can not be had now. Nothing is lost; try again.', {
@@ -130,7 +130,8 @@ async function open(keys: DpopKeys, subtle: SubtleCrypto): Promise<Key> {
   return { pair, jwk, thumbprint: base64url(await subtle.digest('SHA-256', bytes(JSON.stringify(jwk)))) }
 }
 
-function tooLate(): never {
+// Not thrown at once: this runs in a timer, where nobody would catch it.
+async function tooLate(): Promise<never> {
   throw new Error(`The store of the keys did not answer within ${keyTimeoutMs} ms.`)
 }
 

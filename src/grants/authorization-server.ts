@@ -236,6 +236,7 @@ export async function readJson(response: Response): Promise<Record<string, unkno
 export const withoutEmpty = (fields: Record<string, string | undefined>): Record<string, string> =>
   Object.fromEntries(Object.entries(fields).filter((entry): entry is [string, string] => !!entry[1]))
 
-function tooLate(): never {
+// Not thrown at once: this runs in a timer, where nobody would catch it.
+async function tooLate(): Promise<never> {
   throw new Error(`The authorization server did not answer within ${signInTimeoutMs} ms.`)
 }

@@ -67,8 +67,9 @@ export function cookieSession(options: CookieSessionOptions): Grant<unknown> {
       throw error.status === 401 ? refused(error) : error
     })
 
-  const bounded = <T>(work: Promise<T>) =>
-    within(work, timeoutMs, () => {
+  const bounded = async <T>(work: Promise<T>): Promise<T> =>
+    // Not thrown at once: this runs in a timer, where nobody would catch it.
+    within(work, timeoutMs, async (): Promise<never> => {
       throw new Error(`The backend did not answer within ${timeoutMs} ms.`)
     })
 

@@ -63,7 +63,8 @@ async function load(issuer: URL, fetch: typeof globalThis.fetch): Promise<Author
       throw foreignOrBroken(error)
     })
   }
-  return within(work(), timeoutMs, () => {
+  // Not thrown at once: this runs in a timer, where nobody would catch it.
+  return within(work(), timeoutMs, async (): Promise<never> => {
     abort.abort()
     throw new Error(`The authorization server did not answer within ${timeoutMs} ms.`)
   })

@@ -212,6 +212,30 @@ describe('a code is sent once', () => {
   })
 })
 
+describe('a server that hangs', () => {
+  test.each(['/.well-known/openid-configuration', '/token'])(
+    'at %s fails the sign-in after 30 s, for now',
+    async path => {
+      vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+      let isAsked = false
+      const { session } = createApp(server, {
+        session: {
+          fetch(input, init) {
+            if (new URL(String(input)).pathname !== path) return fetch(input, init)
+            isAsked = true
+            return new Promise(() => {})
+          },
+        },
+      })
+      const failing = failureOf(session.signIn())
+      await vi.waitUntil(() => isAsked, { interval: 1 })
+      await vi.advanceTimersByTimeAsync(30_000)
+      expect(await failing).toMatchObject({ code: 'sign_in_failed', retryable: true })
+      expect(session.state.status).toBe('signed-out')
+    },
+  )
+})
+
 describe('a sign-in that is over', () => {
   test('rejects sign_in_cancelled when a later one, or a signOut, takes its place; open is told', async () => {
     const signals: AbortSignal[] = []

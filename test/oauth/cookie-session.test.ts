@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { createSession, memoryStorage } from 'latchkey'
 import { cookieSession } from 'latchkey/oauth'
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { secret } from '../support/no-leaks.ts'
 import { causeOf, failureOf } from './setup.ts'
 
@@ -155,6 +155,22 @@ describe('cookieSession', () => {
     await session.signIn({ password: secret('good') })
     await session.signOut()
     await vi.waitFor(() => expect(backend.sessions.size).toBe(0))
+  })
+
+  test('a backend that hangs fails the sign-in after 30 s, for now', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const session = createSession({
+      resources: 'https://api.example.com',
+      fetch: (input => (String(input).endsWith('sign-in') ? new Promise(() => {}) : Response.error())) as typeof fetch,
+      grant: cookieSession({
+        refreshEndpoint: 'https://app.example.com/refresh',
+        signInEndpoint: 'https://app.example.com/sign-in',
+      }),
+    })
+    const failing = failureOf(session.signIn({ password: secret('good') }))
+    await vi.advanceTimersByTimeAsync(30_000)
+    expect(await failing).toMatchObject({ code: 'sign_in_failed', retryable: true })
   })
 
   test('a view asks for its resource and scope', async () => {
