@@ -64,7 +64,9 @@ export function createAccess(options: AccessOptions): Access {
     // A call belongs to the sign-in it began under; one that began before the first read belongs to what that finds.
     const { epoch, status } = manager
     const begun = manager.held?.record.id
-    await abortable(Promise.race([settle(), manager.whenOver(epoch)]), signal)
+    if (status === 'starting' || mustRead) {
+      await abortable(Promise.race([settle(), manager.whenOver(epoch)]), signal)
+    } else if (signal?.aborted) throw abortReason(signal)
     if (epoch === manager.epoch && manager.status === 'starting' && signInHeadless && !startFailure())
       await abortable(signInHeadless(), signal)
     if (manager.status === 'starting') throw startError()

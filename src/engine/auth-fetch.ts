@@ -1,10 +1,20 @@
 import type { Attach, AttachRequest } from '../ports/attach.ts'
-import { isTokenRejected, tokenChallenge } from '../values/challenge.ts'
+import { asksForMore, type Challenge, isTokenRejected, tokenChallenge } from '../values/challenge.ts'
 import type { Clock } from '../values/clock.ts'
 import { isSessionError, toError } from '../values/errors.ts'
 import type { Emitter } from '../values/events.ts'
 import { isThenable } from '../values/maybe-promise.ts'
-import { detach, dispatch, hasHeader, type Outgoing, release, takeOver } from '../values/outgoing.ts'
+import {
+  detach,
+  dispatch,
+  hasHeader,
+  isPlain,
+  type Outgoing,
+  release,
+  takeBack,
+  takeOver,
+  withAuthorization,
+} from '../values/outgoing.ts'
 import { fetchBase, type ResourceMatcher } from '../values/resources.ts'
 import type { Access } from './access.ts'
 import { isFailure } from './flight.ts'
@@ -43,6 +53,8 @@ const smallBodyBytes = 16_384
 export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
   const { fetch: raw, isResource, attach, access, manager, emitter } = options
   const isAnyAnswerAsked = !!options.isAuthFailure || !!attach.retry
+  const authorization = attach.authorization as NonNullable<Attach['authorization']>
+  const isSimple = !!authorization && !isAnyAnswerAsked
   let isRedirectTold = false
 
   return function sessionFetch(
@@ -54,7 +66,13 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
       const isRequest = typeof input === 'object' && input !== null && 'headers' in input
       // Read once: what is looked at is what is sent.
       const url = typeof input === 'string' ? input : isRequest ? input.url : `${input as URL}`
-      if (isResource(url)) request = takeOver(isRequest ? input : url, init)
+      if (isResource(url)) {
+        if (isSimple && !isRequest && (!init || isPlain(init)) && !emitter.has('request')) {
+          const sent = sendAtOnce(url, init)
+          if (sent) return sent
+        }
+        request = takeOver(isRequest ? input : url, init)
+      }
     } catch (error) {
       // What the platform can't parse is the platform's to refuse; what Latchkey refuses says why.
       return isSessionError(error) ? Promise.reject(error) : raw(input, init)
@@ -73,6 +91,21 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
       return Promise.reject(error)
     }
   } as typeof fetch
+
+  /** The common case, a token at hand and plain data: what a second send would need is made only if the answer asks for it. */
+  function sendAtOnce(url: string, init: RequestInit | undefined): Promise<Response> | undefined {
+    try {
+      options.assertUsable(init?.signal)
+      const held = access.peek()
+      if (!held) return undefined
+      const sent = withAuthorization(init, authorization(held.record.tokens))
+      return raw(url, sent).then(response =>
+        response.status < 400 ? response : decide(takeBack(url, sent), held, response),
+      )
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
 
   function tellRedirects(): void {
     if (!isRedirectTold) emitter.emit('degraded', { what: 'redirects' })
@@ -153,22 +186,27 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
       discard(response)
       return send(request, held)
     }
-    if (await isSteppedUp(request, response)) {
+    const refusal = response.status === 401 || response.status === 403 ? tokenChallenge(response) : undefined
+    if (refusal && asksForMore(refusal) && (await isSteppedUp(request, refusal))) {
       if (manager.held?.record.id !== held.record.id) return giveUp(request, response)
       discard(response)
       return send(request, manager.held)
     }
-    if (!request.isReplaced && (await isAuthFailure(request, response))) return replace(request, held, response)
+    const isRejected =
+      !request.isReplaced &&
+      (options.isAuthFailure
+        ? await askApp(options.isAuthFailure, request, response)
+        : isTokenRejected(response, refusal))
+    if (isRejected) return replace(request, held, response)
     release(request)
     return response
   }
 
-  async function isAuthFailure({ method, url }: Outgoing, response: Response): Promise<boolean> {
-    if (!options.isAuthFailure) return isTokenRejected(response)
+  async function askApp(isAuthFailure: IsAuthFailure, { method, url }: Outgoing, response: Response): Promise<boolean> {
     // The app may look into the body; the response stays unread. What it did not read is let go, or it would be buffered.
     const copy = response.clone()
     try {
-      return (await options.isAuthFailure(copy, { method, url })) === true
+      return (await isAuthFailure(copy, { method, url })) === true
     } catch {
       return false
     } finally {
@@ -220,11 +258,7 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
   }
 
   /** 403 `insufficient_scope` (RFC 6750 §3.1) and 401 `insufficient_user_authentication` (RFC 9470): told, and sent again once the app has stepped up. */
-  async function isSteppedUp(request: Outgoing, response: Response): Promise<boolean> {
-    if (response.status !== 403 && response.status !== 401) return false
-    const challenge = tokenChallenge(response)
-    if (challenge?.error !== 'insufficient_scope' && challenge?.error !== 'insufficient_user_authentication')
-      return false
+  async function isSteppedUp(request: Outgoing, challenge: Challenge['parameters']): Promise<boolean> {
     const maxAge = Number(challenge.max_age ?? Number.NaN)
     const payload: StepUpRequest = {
       url: originAndPath(request.url),

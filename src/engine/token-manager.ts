@@ -260,8 +260,20 @@ export function createTokenManager({
     }
     const next: Held = { record, life: lifetimeOf(record) }
     if (held?.record.id === record.id) renewed(next, announce, 'adopted')
+    // Nothing was known yet: what calls wait for is here, and nobody's sign-in ended.
+    else if (status === 'starting') start(record, announce)
     else follow(next, announce)
     return 'adopted'
+  }
+
+  function start(found: LiveRecord | { reason?: SignedOutReason } | { error: SessionError }, announce: Announce): void {
+    if ('tokens' in found) take({ record: found, life: lifetimeOf(found) })
+    else if ('error' in found) startError = found.error
+    else {
+      status = 'signed-out'
+      reason = found.reason
+    }
+    changed(announce)
   }
 
   function renewed(next: Held, announce: Announce, how: 'renewed' | 'adopted' = 'renewed'): void {
@@ -312,15 +324,7 @@ export function createTokenManager({
       seen = Math.max(seen, next.record.generation)
     },
     end,
-    start(found, announce) {
-      if ('tokens' in found) take({ record: found, life: lifetimeOf(found) })
-      else if ('error' in found) startError = found.error
-      else {
-        status = 'signed-out'
-        reason = found.reason
-      }
-      changed(announce)
-    },
+    start,
     lifetimeOf,
     whenOver(of) {
       over ??= createOver()

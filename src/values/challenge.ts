@@ -34,8 +34,9 @@ export const tokenChallenge = (response: Response): Challenge['parameters'] | un
   )?.parameters
 
 /** The default of `isAuthFailure`: a 401, unless the server says that another token of the same kind would not help. */
-export function isTokenRejected(response: Response): boolean {
-  if (response.status !== 401) return false
-  const error = tokenChallenge(response)?.error
-  return error !== 'insufficient_scope' && error !== 'invalid_request' && error !== 'insufficient_user_authentication'
-}
+export const isTokenRejected = (response: Response, challenge = tokenChallenge(response)): boolean =>
+  response.status === 401 && challenge?.error !== 'invalid_request' && !(challenge && asksForMore(challenge))
+
+/** The token is good, but not good enough. */
+export const asksForMore = ({ error }: Challenge['parameters']): boolean =>
+  error === 'insufficient_scope' || error === 'insufficient_user_authentication'

@@ -9,20 +9,20 @@ export interface Emitter<Events> {
 }
 
 export function createEmitter<Events>(): Emitter<Events> {
-  const listeners = new Map<keyof Events, Set<{ listener: Listener<never> }>>()
+  const listeners: { [Type in keyof Events]?: Set<{ listener: Listener<never> }> } = {}
   return {
     on(type, listener) {
       const entry = { listener }
-      const all = listeners.get(type) ?? new Set()
-      listeners.set(type, all.add(entry))
+      const all = listeners[type] ?? new Set()
+      listeners[type] = all.add(entry)
       return () => {
         all.delete(entry)
       }
     },
     emit(type, payload) {
-      for (const { listener } of [...(listeners.get(type) ?? [])]) callSafely(listener, payload as never)
+      for (const { listener } of [...(listeners[type] ?? [])]) callSafely(listener, payload as never)
     },
-    has: type => !!listeners.get(type)?.size,
+    has: type => !!listeners[type]?.size,
   }
 }
 

@@ -65,6 +65,15 @@ function takeUrl(url: string, given: RequestInit | undefined): Outgoing | undefi
   const isOneShot = isStream(init?.body)
   // The platform asks for it and the caller may not know (Fetch standard, "half" is the only value).
   if (isOneShot && init && !('duplex' in init)) init = { ...init, duplex: 'half' } as RequestInit
+  return outgoing(url, init, headers, isOneShot)
+}
+
+function outgoing(
+  url: string,
+  init: RequestInit | undefined,
+  headers: OwnHeaders | undefined,
+  isOneShot: boolean,
+): Outgoing {
   return {
     url,
     method: init?.method ? normalizeMethod(init.method) : 'GET',
@@ -77,6 +86,28 @@ function takeUrl(url: string, given: RequestInit | undefined): Outgoing | undefi
     spare: undefined,
     sends: 0,
   }
+}
+
+/** Whether all of it is data that can be read once more: no stream, no class, no credential of the caller's, nothing that has ended. */
+export function isPlain(init: RequestInit): boolean {
+  const { headers, body } = init
+  if (Object.getPrototypeOf(init) !== Object.prototype || init.mode === 'no-cors' || init.signal?.aborted) return false
+  if (body && typeof body !== 'string') return false
+  if (!headers) return true
+  return Object.getPrototypeOf(headers) === Object.prototype && !hasHeader(headers as OwnHeaders, 'authorization')
+}
+
+/** What fetch is called with for a plain init. Nothing of it is the caller's own object. */
+export function withAuthorization(init: RequestInit | undefined, authorization: string): RequestInit {
+  if (!init) return { headers: { Authorization: authorization } }
+  const own = init.headers as Record<string, string> | undefined
+  return { ...init, headers: own ? { ...own, Authorization: authorization } : { Authorization: authorization } }
+}
+
+/** What was sent so, to be judged and sent again. */
+export function takeBack(url: string, sent: RequestInit): Outgoing {
+  const { Authorization: _, ...headers } = sent.headers as Record<string, string>
+  return { ...outgoing(url, sent, headers, false), sends: 1 }
 }
 
 function takeRequest(input: Request, given: RequestInit | undefined): Outgoing | undefined {

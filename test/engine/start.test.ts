@@ -281,3 +281,40 @@ describe('a device that slept', () => {
     expect(world.spent).toHaveLength(1)
   })
 })
+
+it('a call that waits for the first read takes what another session object of the realm tells meanwhile', async () => {
+  const items = new Map<string, string>()
+  let gate: Promise<void> | undefined
+  const storage = {
+    getItem: async (key: string) => items.get(key),
+    async setItem(key: string, value: string) {
+      if (value.includes(secret('new'))) await gate
+      items.set(key, value)
+    },
+    removeItem: async (key: string) => void items.delete(key),
+  }
+  const sent: (string | null)[] = []
+  const make = () =>
+    createSession({
+      resources: 'https://api.example.com',
+      storage,
+      grant: async () => ({ access_token: secret('new'), refresh_token: secret('r2'), expires_in: 300 }),
+      fetch: async (_input, init) => {
+        sent.push(new Headers(init?.headers).get('authorization'))
+        return new Response()
+      },
+    })
+  const first = make()
+  await first.adopt({ access_token: secret('old'), refresh_token: secret('r1'), expires_in: 300 })
+  await settle()
+  const saving = deferred()
+  gate = saving.promise
+  const renewal = first.renew()
+  await settle()
+  // Its read waits for the write, and the news of that come before the read.
+  const call = make().fetch('https://api.example.com/')
+  saving.resolve()
+  await renewal
+  expect((await call).status).toBe(200)
+  expect(sent).toEqual([`Bearer ${secret('new')}`])
+})
