@@ -132,7 +132,7 @@ async function timeTable(context: FigureContext, lanes: Lane[], mode: Mode): Pro
     })
   return {
     title: mode === 'at once' ? `µs added, ${atOnce.toLocaleString('en')} at once` : 'µs added, one at a time',
-    note: `Medians of ${rounds} slices of ${sliceMs} ms and more beside a slice of the bare stub in the same round. Libraries that read the body get a response each, and so does the stub that they are compared with.`,
+    note: `Medians of ${rounds} slices of ${sliceMs} ms and more beside a slice of the bare stub in the same round. Libraries that read or clone the body get a response each, and so does the stub that they are compared with.`,
     columns: Object.keys(kinds),
     rows: [...withoutToken(context, kindsCount), ...rows],
   }

@@ -36,7 +36,9 @@ export function environment(): Environment {
 
 function commitOf(): string {
   try {
-    return execFileSync('git', ['rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).trim()
+    const git = (...given: string[]) => execFileSync('git', given, { encoding: 'utf8' }).trim()
+    const isChanged = git('status', '--porcelain', '--', 'src') !== ''
+    return `${git('rev-parse', '--short', 'HEAD')}${isChanged ? ' with changes in src' : ''}`
   } catch {
     return 'unknown'
   }

@@ -31,7 +31,7 @@ export interface Subject {
   /** The smallest realistic import, to be bundled from here. */
   readonly entries?: Readonly<Record<string, string>>
   readonly inputs: readonly InputKind[]
-  /** It reads the body by itself, so each answer must be a response of its own. */
+  /** It reads or clones the body by itself, so each answer must be a response of its own. */
   readonly readsBody?: boolean
   readonly cannot?: Partial<Record<Ability, string>>
   create(world: World): Client | Promise<Client>

@@ -7,6 +7,7 @@ export const ky: Subject = {
   package: 'ky',
   entries: { ky: "export { default as ky } from 'ky'" },
   inputs: everyInput,
+  readsBody: true,
   cannot: { ahead: 'its hooks wait for a renewal', contexts: 'no storage' },
   create(world) {
     const kept = keepTokens(world)
