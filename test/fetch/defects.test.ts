@@ -93,3 +93,55 @@ it('I: a String object and what has a toString are URLs, as for the platform', a
   await session.fetch({ toString: () => `${api.origin}/` } as never)
   expect(api.seen[0]?.headers.authorization).toBe(`Bearer ${access(1)}`)
 })
+it('J: a Request that says it goes to the API and does not gets no token (pain 15)', async () => {
+  const [api, evil] = [await listen(), await listen()]
+  const { session } = await open(api.origin)
+  class Lying extends Request {
+    override get url() {
+      return `${api.origin}/`
+    }
+  }
+  expect((await session.fetch(new Lying(evil.origin))).status).toBe(200)
+  const duck = { headers: {}, url: `${api.origin}/`, toString: () => `${evil.origin}/` }
+  expect((await session.fetch(duck as never)).status).toBe(200)
+  expect(evil.seen.map(({ headers }) => headers.authorization)).toEqual([undefined, undefined])
+  expect(api.seen).toEqual([])
+})
+
+describe('K: a redirect that Latchkey follows, of a Request with', () => {
+  it('a body by init keeps the Content-Type of that body', async () => {
+    const api = await listen(leading(307))
+    const call = () => [new Request(from(api.origin, '/to'), { method: 'POST' }), { body: '{}' }] as const
+    await fetch(...call())
+    await withKey(api.origin).fetch(...call())
+    expect(api.seen[3]?.headers['content-type']).toBe(api.seen[1]?.headers['content-type'])
+  })
+
+  it('keepalive is followed', async () => {
+    const api = await listen(leading(307))
+    const call = () => new Request(from(api.origin, '/to'), { method: 'POST', body: 'a', keepalive: true })
+    expect((await fetch(call())).status).toBe(200)
+    expect((await withKey(api.origin).fetch(call())).status).toBe(200)
+    expect(api.seen.map(({ body }) => body)).toEqual(['a', 'a', 'a', 'a'])
+  })
+})
+
+it('L: header names keep their case over a redirect that Latchkey follows', async () => {
+  const api = await listen(leading(303))
+  const call = () => [from(api.origin, '/to'), { method: 'POST', headers: new Headers({ 'X-Own': '1' }) }] as const
+  await fetch(...call())
+  await withKey(api.origin).fetch(...call())
+  expect(api.seen[1]?.rawHeaders).toContain('X-Own')
+  expect(api.seen[3]?.rawHeaders).toContain('X-Own')
+})
+
+it('M: a fetch that follows by itself and does not say so is told as degraded, once (React Native’s)', async () => {
+  const api = await listen(leading(302))
+  const silent = (async (url: string, { redirect: _, ...init }: RequestInit) =>
+    Object.defineProperty(await fetch(url, init), 'redirected', { value: undefined })) as typeof fetch
+  const session = createSession({ resources: api.origin, grant: apiKey({ keys: 'k' }), fetch: silent })
+  const told: unknown[] = []
+  session.on('degraded', ({ what }) => told.push(what))
+  for (let call = 0; call < 3; call++) expect((await session.fetch(from(api.origin, '/to'))).status).toBe(200)
+  expect(told.filter(what => what === 'redirects')).toEqual(['redirects'])
+})

@@ -134,10 +134,7 @@ function wire({ method, path, rawHeaders, body }: Seen) {
 /** The body of a `Request` is a stream to whoever sends it elsewhere: its length is not told. */
 const unsized = ({ headers, ...rest }: ReturnType<typeof wire>) => ({
   ...rest,
-  headers: headers
-    .map(([name, value]) => [name.toLowerCase(), value] as const)
-    .filter(([name]) => !/^(content-length|transfer-encoding)$/.test(name))
-    .sort(),
+  headers: headers.filter(([name]) => !/^(content-length|transfer-encoding)$/i.test(name)),
 })
 
 const isStream = ({ body, bodyAs }: Init) => body !== undefined && bodyAs === 'stream'
@@ -209,7 +206,7 @@ describe('whatever a call is made of, the wire and the caller see what the bare 
       let followed = 0
       await check(async (call, status) => {
         // A stream can't be sent to another place; that it is refused, is told elsewhere.
-        if (isStream(call.own) || (call.init && isStream(call.init)) || /Request/.test(call.input)) return
+        if (isStream(call.own) || (call.init && isStream(call.init))) return
         const from = `${api.origin}/from?status=${status}`
         const bare = await outcome(fetch, from, api.seen, call)
         const bareThere = other.seen.splice(0).map(wire)
