@@ -22,11 +22,13 @@ interface Realm {
 }
 
 const bigBytes = 1_000_000
+// A careless server: what is not to reach it, is kept back by whoever calls.
+const cors = { 'Access-Control-Allow-Origin': '*', 'Access-Control-Allow-Headers': '*, authorization' }
 
 /**
  * An API on a real port, with a control plane over HTTP, so that whatever runs the test (another Node, Bun, a browser) can use it.
  * Each `/r/<realm>/` is a world of its own: `POST token` issues the next token, `POST expire` ends the one that is out,
- * `api/…` answers 401 to all but the newest and writes down what came, `GET log` tells it. With a certificate it speaks HTTP/2, over
+ * `api/…` answers 401 to all but the newest and writes down what came, or leads `?to=` another place, `GET log` tells it. With a certificate it speaks HTTP/2, over
  * which alone a browser streams what it sends.
  */
 export async function createBodyServer(
@@ -55,8 +57,10 @@ export async function createBodyServer(
     realms.set(name, realm)
     const sent = await record(request, url)
     const json = (status: number, value: unknown, headers = {}) =>
-      response.writeHead(status, { 'Content-Type': 'application/json', ...headers }).end(JSON.stringify(value))
-    if (rest === 'token') {
+      response.writeHead(status, { 'Content-Type': 'application/json', ...cors, ...headers }).end(JSON.stringify(value))
+    if (sent.method === 'OPTIONS') {
+      response.writeHead(204, cors).end()
+    } else if (rest === 'token') {
       realm.issued++
       realm.isExpired = false
       json(200, {
@@ -71,6 +75,8 @@ export async function createBodyServer(
       json(200, realm.log)
     } else {
       realm.log.push(sent)
+      const to = url.searchParams.get('to')
+      if (to) return void json(Number(url.searchParams.get('status')), {}, { Location: to })
       const isGood = !realm.isExpired && sent.headers.authorization === `Bearer ${secret(`access-${realm.issued}`)}`
       if (isGood || url.searchParams.has('public')) json(200, { ok: true, bytes: sent.bytes })
       else json(401, { detail: 'Could not validate credentials' })

@@ -1,4 +1,4 @@
-import { createSession } from 'latchkey'
+import { apiKey, createSession } from 'latchkey'
 import type { Sent } from './body-server.ts'
 import { secret } from './secret.ts'
 
@@ -189,6 +189,13 @@ async function open(host: Host) {
     inits,
     renewals: () => renewals,
     start,
+    startWithKey: () =>
+      createSession({
+        resources: host.origin,
+        name: base,
+        grant: apiKey({ keys: secret('key') }),
+        fetch: ((input: string, init?: RequestInit) => host.fetch(input, init)) as typeof fetch,
+      }),
     expire: () => control('expire'),
     log: async (): Promise<Sent[]> => (await host.fetch(`${base}/log`)).json() as Promise<Sent[]>,
   }
@@ -315,6 +322,59 @@ for (const [name, body] of [
       return 'passed'
     },
   })
+}
+
+/** The same server by another name: another origin. */
+const elsewhere = (url: string) => url.replace('127.0.0.1', 'localhost')
+
+for (const status of [302, 307]) {
+  for (const place of ['the same', 'another'] as const) {
+    const isElsewhere = place === 'another'
+    const leading = (url: string) => {
+      const target = `${isElsewhere ? elsewhere(url) : url}&public`
+      return `${url}&status=${status}&to=${encodeURIComponent(target)}`
+    }
+    cases.push({
+      name: `Authorization over a redirect to ${place} origin (${status}) ${isElsewhere ? 'does not go along' : 'goes along'}`,
+      async run(host) {
+        const { url, start, log } = await open(host)
+        using session = await start(3600, 600_000)
+        const response = await session.fetch(leading(url))
+        check(response.status === 200, `the answer is ${response.status}`)
+        const [first, second] = await log()
+        check(first?.headers.authorization === `Bearer ${secret('access-1')}`, 'the first send had no token')
+        check(second, 'the redirect was not followed')
+        check(
+          Boolean(second.headers.authorization) === !isElsewhere,
+          `it ${isElsewhere ? 'went along' : 'was dropped'}`,
+        )
+        return 'passed'
+      },
+    })
+    cases.push({
+      name: `a key in a header of its own over a redirect to ${place} origin (${status}) ${isElsewhere ? 'does not go along' : 'goes along or is refused'}`,
+      async run(host) {
+        const { url, startWithKey, log } = await open(host)
+        using session = startWithKey()
+        let isTold = false
+        session.on('degraded', ({ what }) => {
+          isTold ||= what === 'redirects'
+        })
+        const answer = await session.fetch(leading(url)).then(
+          ({ status }) => status,
+          error => (error as { code?: string }).code ?? String(error),
+        )
+        const [first, second] = await log()
+        check(first?.headers['x-api-key'] === secret('key'), 'the first send had no key')
+        if (isTold) return { platform: 'it follows redirects although it is told not to, and Latchkey says so' }
+        check(answer === 200 || answer === 'redirect_refused', `the answer is ${answer}`)
+        check(Boolean(second) === (answer === 200), `${second ? 'it was sent on' : 'nothing was sent on'}: ${answer}`)
+        if (second)
+          check(Boolean(second.headers['x-api-key']) === !isElsewhere, isElsewhere ? 'it went along' : 'it was dropped')
+        return 'passed'
+      },
+    })
+  }
 }
 
 export { cases }
