@@ -22,8 +22,8 @@ export interface Access {
   open(signal: AbortSignal | null | undefined): Promise<Held>
   /** Like `open`, and renews: whatever it takes. Rejects with a SessionError, or the signal's reason. */
   get(request: AccessRequest): Promise<Held>
-  /** A token that is not `rejected`, for the same sign-in. */
-  replace(held: Held, signal: AbortSignal | null | undefined): Promise<Outcome>
+  /** A token that is not the one held, for the same sign-in. `isRefused`: a server took that one for no good, so later calls wait for the other. */
+  replace(held: Held, signal: AbortSignal | null | undefined, isRefused?: boolean): Promise<Outcome>
   /** The app woke up: the storage is read before anything is sent or spent. */
   wake(): void
 }
@@ -43,10 +43,12 @@ export function createAccess(options: AccessOptions): Access {
   const { manager, identity, renewal, signInHeadless } = options
   let mustRead = false
   let reading: Promise<void> | undefined
+  // The token that a server refused, for as long as its replacement is under way.
+  let refused: { readonly token: string; readonly outcome: Promise<Outcome> } | undefined
 
   function peek(isOneShot = false): Held | undefined {
     const { held } = manager
-    if (!held || mustRead) return undefined
+    if (!held || mustRead || held.record.tokens.accessToken === refused?.token) return undefined
     const remaining = manager.remainingMs()
     if (remaining > held.life.aheadMs) return held
     if (remaining <= 0) return undefined
@@ -85,6 +87,11 @@ export function createAccess(options: AccessOptions): Access {
     const { signal, minValidityMs = 0, isOneShot } = request
     const held = await open(signal)
     const { life, record } = held
+    if (refused?.token === record.tokens.accessToken) {
+      await abortable(refused.outcome, signal)
+      if (manager.held?.record.id !== record.id) throw manager.signedOutError()
+      return get(request)
+    }
     const remaining = manager.remainingMs()
     const isShort = remaining <= minValidityMs || (isOneShot === true && remaining <= life.aheadMs)
     // A life shorter than what was asked for is not renewed over and over.
@@ -138,7 +145,17 @@ export function createAccess(options: AccessOptions): Access {
     peek,
     open,
     get,
-    replace: (held, signal) => abortable(renewal.renew(held.record.tokens.accessToken, true), signal),
+    replace(held, signal, isRefused) {
+      const token = held.record.tokens.accessToken
+      const outcome = renewal.renew(token, true)
+      if (isRefused) {
+        refused = { token, outcome }
+        void outcome.then(() => {
+          if (refused?.outcome === outcome) refused = undefined
+        })
+      }
+      return abortable(outcome, signal)
+    },
     wake() {
       mustRead = true
       renewal.wake()

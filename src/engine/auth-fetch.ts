@@ -15,10 +15,10 @@ import {
   takeOver,
   withAuthorization,
 } from '../values/outgoing.ts'
-import { fetchBase, type ResourceMatcher } from '../values/resources.ts'
+import type { ResourceMatcher } from '../values/resources.ts'
 import type { Access } from './access.ts'
 import { isFailure } from './flight.ts'
-import { followRedirects } from './redirects.ts'
+import { followRedirects, isElsewhere } from './redirects.ts'
 import type { Held, SessionEvents, StepUpRequest, TokenManager } from './token-manager.ts'
 
 /** Whether an answer means that the token is no good. The response is a clone: its body may be read. A predicate that throws means no. */
@@ -231,7 +231,7 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
         return response
       }
       // A stream can't be sent again: the answer is the answer, and the next call has a new token.
-      const outcome = access.replace(current, request.signal)
+      const outcome = access.replace(current, request.signal, true)
       if (request.isOneShot) {
         await outcome.catch(() => undefined)
         return response
@@ -299,12 +299,6 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
 }
 
 const describe = ({ method, url }: Outgoing): AttachRequest => ({ method, url })
-
-/** By the URLs: React Native's Response has no `redirected`, and a fetch that follows by itself may not say so. */
-const isElsewhere = (asked: string, answered: string) =>
-  !!answered && withoutHash(new URL(asked, fetchBase() ?? answered).href) !== withoutHash(answered)
-
-const withoutHash = (url: string) => url.replace(/#.*/, '')
 
 /** A query may hold secrets. */
 const originAndPath = (url: string) => url.replace(/[?#].*$/, '')

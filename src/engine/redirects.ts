@@ -1,5 +1,6 @@
 import { SessionError } from '../values/errors.ts'
 import { type Outgoing, redirected } from '../values/outgoing.ts'
+import { fetchBase } from '../values/resources.ts'
 
 interface RedirectOptions {
   /** Sends once, with `redirect: 'manual'`; attaches only where the URL is inside the resources. */
@@ -24,7 +25,7 @@ export async function followRedirects(
   let request = first
   for (let hops = 0; ; hops++) {
     const response = await send(request)
-    if (response.redirected) onIgnored()
+    if (response.redirected || isElsewhere(request.url, response.url)) onIgnored()
     const { status, type } = response
     const location = redirectStatuses.includes(status) ? response.headers.get('location') : undefined
     if (type !== 'opaqueredirect' && !location) return response
@@ -45,3 +46,9 @@ function refusal({ method, url }: Outgoing, hops: number): SessionError {
     `${method} ${url.replace(/[?#].*/, '')} redirects${why}. Call the final URL, or set redirects: 'platform'.`,
   )
 }
+
+/** By the URLs: React Native's Response has no `redirected`, and a fetch that follows by itself may not say so. */
+export const isElsewhere = (asked: string, answered: string) =>
+  !!answered && withoutHash(new URL(asked, fetchBase() ?? answered).href) !== withoutHash(answered)
+
+const withoutHash = (url: string) => url.replace(/#.*/, '')
