@@ -1,10 +1,10 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
-import { arch, availableParallelism, cpus, platform, release, totalmem } from 'node:os'
+import { arch, availableParallelism, cpus, loadavg, platform, release, totalmem } from 'node:os'
 import type { Figure, Table } from './figure.ts'
 
 interface Result {
-  readonly figure: Figure
+  readonly figure: Pick<Figure, 'number' | 'title'>
   readonly tables: readonly Table[]
   readonly seconds: number
 }
@@ -15,6 +15,8 @@ export interface Environment {
   readonly cpu: string
   readonly cores: number
   readonly memoryGB: number
+  /** Of the last quarter of an hour: what else the machine did. */
+  readonly load: number
   readonly os: string
   readonly commit: string
   readonly packages: Readonly<Record<string, string>>
@@ -28,6 +30,7 @@ export function environment(): Environment {
     cpu: cpus()[0]?.model ?? 'unknown',
     cores: availableParallelism(),
     memoryGB: Math.round(totalmem() / 2 ** 30),
+    load: Math.round((loadavg()[2] ?? 0) * 10) / 10,
     os: `${platform()} ${release()} ${arch()}`,
     commit: commitOf(),
     packages: dependencies,
@@ -44,10 +47,9 @@ function commitOf(): string {
   }
 }
 
-/** Prints the tables and writes them, with what is behind them, as Markdown and JSON. */
+/** Writes the tables, with what is behind them, as Markdown and JSON. */
 export function write(results: readonly Result[], where: Environment, file?: string): void {
   const markdown = toMarkdown(results, where)
-  console.log(markdown)
   const target = file ?? new URL('../results/latest', import.meta.url).pathname
   writeFileSync(`${target}.md`, markdown)
   const data = results.map(({ figure, tables, seconds }) => ({
@@ -59,18 +61,19 @@ export function write(results: readonly Result[], where: Environment, file?: str
   writeFileSync(`${target}.json`, `${JSON.stringify({ environment: where, figures: data }, null, 2)}\n`)
 }
 
-function toMarkdown(results: readonly Result[], where: Environment): string {
-  const { date, node, cpu, cores, memoryGB, os, commit, packages } = where
+export function toMarkdown(results: readonly Result[], where: Environment): string {
+  const { date, node, cpu, cores, memoryGB, load, os, commit, packages } = where
   const peers = Object.entries(packages)
     .map(([name, version]) => `${name} ${version}`)
     .join(', ')
   const head = [
     '# Benchmark',
     '',
-    `${date}, commit ${commit}. Node ${node} on ${os}: ${cores} cores (${cpu}), ${memoryGB} GB.`,
+    `${date}, commit ${commit}. Node ${node} on ${os}: ${cores} cores (${cpu}), ${memoryGB} GB, load average ${load}.`,
     `Peers: ${peers}.`,
     '',
-    'Medians, with the least and the most in brackets. How to run it: `npm run bench`.',
+    'Medians, with the least and the most in brackets. `npm run bench` prints all of it, `npm run bench -- --figure 3` one figure.',
+    'The floor is an async function with a header literal; the ideal is the hand-written code of `subjects/ideal-fetch.ts`. Each adapter in `subjects/` says how the library is used.',
   ]
   const body = results.flatMap(({ figure, tables }) => [
     '',
