@@ -3,7 +3,6 @@ import { createSession, isSessionError } from '../../src/index.ts'
 import { type Channels, createChannels } from './channel.ts'
 import { createRng } from './clock.ts'
 import { familyNow, Judge } from './invariants.ts'
-import { defects } from './known.ts'
 import { createLocks, type Locks } from './lock.ts'
 import { api, apiFaults, createNetwork, elsewhere, type Network, tokenFaults } from './network.ts'
 import { Servers } from './servers.ts'
@@ -134,13 +133,13 @@ export class Stage {
       left: new Set(),
       spentBelow: new Map(),
       refused: new Set(),
+      rolledBack: new Set(),
       attempted: undefined,
       unsaved: new Set(),
       highestGeneration: 0,
       brought: new Set(),
-      broughtLate: new Set(),
-      handed: new Set(),
-      lateEmptyAt: -1,
+      refusedTokens: new Set(),
+      askedAtMs: -1,
       answered: new Set(),
       pending: new Set(),
       ops: 0,
@@ -152,8 +151,8 @@ export class Stage {
       lastSent: undefined,
       attemptAt: 0,
       readFamily: undefined,
+      readText: undefined,
       glimpsed: new Set(),
-      writeAnsweredAt: -1,
       savedAt: -1,
     }
     const self = () => context
@@ -239,9 +238,11 @@ export class Stage {
     world.calls.push(call)
     world.note(context, () => `call ${call.number}: ${what}${call.family ? ` under ${call.family}` : ''}`)
     context.pending.add(call)
+    if (what === 'renew' || what === 'token') context.askedAtMs = world.timeMs
     if (judge.isRenewing(context)) world.coverage.reach('joins')
     const end = () => {
       call.isSettled = true
+      if (what === 'renew' || what === 'token') context.askedAtMs = world.timeMs
       context.pending.delete(call)
     }
     let promise: Promise<unknown>
@@ -310,18 +311,14 @@ export class Stage {
     })
   }
 
-  /** Calls that a sign-out must have ended, and the sign-in that it ended. */
-  readonly unfinished = new Map<Call, string | undefined>()
+  /** Calls that a sign-out must have ended. */
+  readonly unfinished = new Set<Call>()
 
   /** After a sign-out nobody waits on. */
   checkNow(): void {
-    for (const [call, family] of this.unfinished) {
+    for (const call of this.unfinished) {
       if (!call.isSettled && !call.context.realm.isDead)
-        this.world.violate(
-          4,
-          `call ${call.number} (${call.what}) still waits after the sign-out`,
-          call.family !== family && defects.waiter,
-        )
+        this.world.violate(4, `call ${call.number} (${call.what}) still waits after the sign-out`)
     }
     this.unfinished.clear()
   }
@@ -361,7 +358,10 @@ export class Stage {
           const response = servers.signIn(`u${argument % 2}`)
           judge.onSignInAnswer(context, response)
           const before = familyNow(context)
-          this.launch(context, kind, () => session.adopt(response))
+          this.launch(context, kind, call => {
+            call.begins = response.scope ?? undefined
+            return session.adopt(response)
+          })
           if (before) context.ended.add(before)
         })
       case 'signOut':
@@ -497,7 +497,7 @@ export class Stage {
     if (before.status === 'signed-in' && context.session.state.status !== 'signed-out' && !call.isSettled)
       world.violate(5, `${context.name} is not signed out at once`)
     if (family) context.ended.add(family)
-    if (before.status === 'signed-in') for (const one of waiting) this.unfinished.set(one, family)
+    if (before.status === 'signed-in') for (const one of waiting) this.unfinished.add(one)
   }
 
   storedFamily(context: Context): string | undefined {

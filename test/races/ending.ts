@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import type { Stage } from './commands.ts'
 import { familyNow, parseStored } from './invariants.ts'
 import { key } from './storage.ts'
@@ -45,8 +46,13 @@ export async function checkEnd(stage: Stage): Promise<void> {
     // Of two sign-ins at once one wins.
     const stored = parseStored(stage.storages.itemsOf(context.realm).get(key))
     if (stored && judge.familyOf(stored) !== family.name) continue
-    world.violate(3, `${context.name} can't use ${family.name}, which lives: ${status ?? String(call?.error)}`)
+    world.violate(
+      3,
+      `${context.name} can't use ${family.name}, which lives: ${status ?? String(call?.error)}`,
+      judge.asBlind,
+    )
   }
+  for (const { name, session } of alive) judge.checkLeak(`the session of ${name}`, inspect(session, { depth: 8 }))
   checkStored(stage)
 }
 
@@ -84,6 +90,7 @@ function checkStored({ world, judge, servers, storages }: Stage): void {
     world.violate(
       3,
       `${last.refresh} of ${last.name} should be stored; there is ${stored?.tokens?.refreshToken ?? text}`,
+      judge.asBlind,
     )
 }
 

@@ -62,10 +62,13 @@ export class Judge implements StorageEvents {
   corruptions = 0
   evictions = 0
   removals = 0
+  /** Somebody signed out before the first read, and has looked since. */
+  hasBlindSignOut = false
   /** Refresh tokens that somebody wrote without holding the lock: saved late, or at a sign-in. */
   readonly storedAside = new Set<string>()
   /** A write took effect after its context had given it up. */
   hasLateWrites = false
+  #signInTokens = new Set<string>()
   #active = new Set<{ context: Context; family: string; refresh: string; startedAtMs: number }>()
   #overwritten = new Map<string, number>()
   #familyOfId = new Map<string, string>()
@@ -78,6 +81,16 @@ export class Judge implements StorageEvents {
 
   get #isLockSure() {
     return this.world.setting.lock !== 'missing'
+  }
+
+  /** A removal that is heard of is a sign-out; gone without news is not. */
+  get #isSeenGone() {
+    const { watch, channel } = this.world.setting
+    return this.evictions + this.removals > 0 && (watch || channel)
+  }
+
+  get asBlind() {
+    return this.hasBlindSignOut && defects.blind
   }
 
   get #isCommon() {
@@ -114,8 +127,13 @@ export class Judge implements StorageEvents {
 
   // --- renewals (1, 2)
 
-  onRenew(context: Context, refresh: string): { readonly startedAtMs: number; end(): void } {
+  onRenew(
+    context: Context,
+    { accessToken, refreshToken: refresh = '' }: TokenSet,
+  ): { readonly startedAtMs: number; end(): void } {
     const { world, servers } = this
+    if (!this.#isNeeded(context, accessToken))
+      world.violate(9, `${context.name} renews in place of ${accessToken}, which is fresh and which nobody refused`)
     const issued = servers.refreshTokens.get(refresh)
     const family = issued?.family.name ?? '?'
     world.coverage.reach('renewals')
@@ -136,13 +154,13 @@ export class Judge implements StorageEvents {
     const number = issued?.number ?? 0
     // A quick retry is part of the renewal that began with the first call: no attempt was written since.
     const isQuick = context.lastSent?.refresh === refresh && context.attemptAt < context.lastSent.step
-    if (number < (context.spentBelow.get(family) ?? 0))
-      world.violate(
-        2,
-        `${context.name} sends ${refresh} again, though it knows a successor`,
-        context.broughtLate.has(family) && defects.late,
-      )
-    if (context.refused.has(refresh)) world.violate(2, `${context.name} sends ${refresh} again after its refusal`)
+    // Without a lock, a spent pair may be written over its successor at the same generation: what is stored counts then.
+    const isRolledBack = context.rolledBack.has(family) && (this.robbed.size > 0 || !this.#isLockSure)
+    if (number < (context.spentBelow.get(family) ?? 0) && !isRolledBack)
+      world.violate(2, `${context.name} sends ${refresh} again, though it knows a successor`)
+    // Where nothing rotates, a newer record with the same refresh token is adopted, and its renewal tells.
+    if (world.setting.rotates && context.refused.has(refresh))
+      world.violate(2, `${context.name} sends ${refresh} again after its refusal`)
     const stored = this.#isCommon ? parseStored(this.sharedText()) : undefined
     if (stored?.tokens && this.#isLockSure && !isRobbed && !this.hasLateWrites && this.familyOf(stored) === family) {
       const isAside = this.storedAside.has(stored.tokens.refreshToken ?? '')
@@ -169,6 +187,23 @@ export class Judge implements StorageEvents {
     return { startedAtMs, end }
   }
 
+  /** A token is replaced when it ends soon, when a server refused it, or when a call asked for that. */
+  #isNeeded({ session, pending, refusedTokens, askedAtMs }: Context, accessToken: string): boolean {
+    const { world } = this
+    const issued = this.servers.accessTokens.get(accessToken)
+    const { state } = session
+    const isAsking = [...pending].some(({ what }) => what === 'renew' || what === 'token')
+    if (!issued || world.hasJumped || refusedTokens.has(accessToken) || state.status !== 'signed-in') return true
+    const lifetimeMs = world.setting.lifetimeSeconds * 1000
+    const leftMs = (state.expiresAtMs ?? 0) - world.clock.now()
+    return leftMs <= Math.min(60_000, lifetimeMs / 4) || askedAtMs >= issued.expiresAtMs - lifetimeMs || isAsking
+  }
+
+  #see(context: Context): void {
+    if (context.isBlind) this.hasBlindSignOut = true
+    context.isBlind = false
+  }
+
   onRobbed(realm: Realm): void {
     this.robbed.add(realm)
   }
@@ -181,7 +216,9 @@ export class Judge implements StorageEvents {
 
   onSignInAnswer(context: Context, response: TokenResponse): void {
     this.signInAnswers++
+    this.#signInTokens.add(response.refresh_token ?? '')
     this.#received(context, response.refresh_token)
+    for (const call of context.pending) if (call.what === 'signIn') call.begins = response.scope ?? undefined
     this.world.note(context, () => `signs in as ${response.scope}`)
   }
 
@@ -199,7 +236,6 @@ export class Judge implements StorageEvents {
     this.#received(context, next)
     context.brought.add(response.access_token)
     if (tookMs > timeoutMs) this.world.coverage.reach('late answers')
-    if (tookMs >= 2 * timeoutMs - quickMs) context.broughtLate.add(family)
     if (this.lost.has(refresh)) this.world.coverage.reach('lost answers recovered')
     if (next !== refresh) {
       this.#knowSpent(context, family, this.numberOf(next))
@@ -224,28 +260,33 @@ export class Judge implements StorageEvents {
     this.world.note(context, () => `revokes ${refresh} of ${family}`)
     if (context.answered.has(refresh ?? '')) this.world.coverage.reach('pairs revoked late')
     this.revokedByClient.add(family)
-    if (!this.signedOut.size && !this.evictions)
-      this.world.violate(3, `${context.name} revokes ${family}, which nobody signed out of`)
+    // The one that took its place was signed out of, which is all that may be left to see.
+    const isOverToo = this.replaced.has(family) && this.signedOut.size > 0
+    if (!this.signedOut.has(family) && !isOverToo && !this.#isSeenGone)
+      this.world.violate(3, `${context.name} revokes ${family}, which nobody signed out of`, this.asBlind)
   }
 
   // --- storage (2, 5, 10)
 
   onRead(context: Context, text: string | undefined, isInTime: boolean): void {
     const record = parseStored(text)
+    context.readText = text
     if (text !== undefined && !record) this.world.coverage.reach('corrupt records met')
     // Whoever waits for a read longer than it should may still take what it brings.
     if (record?.tokens && record.generation >= context.highestGeneration)
       context.left.delete(this.familyOf(record) ?? '')
-    if (text === undefined && !isInTime) context.lateEmptyAt = this.world.steps
+    if (text === undefined && isInTime) this.#see(context)
     if (!isInTime || !record) return
     const family = this.familyOf(record)
     if (!family) return
     context.readFamily = family
     if (context.isBlind) this.endBySignOut(family, context)
-    context.isBlind = false
+    this.#see(context)
     if (record.signedOut) context.ended.add(family)
     else {
       context.settled.add(family)
+      const isOlder = this.numberOf(record.tokens?.refreshToken) < (context.spentBelow.get(family) ?? 0)
+      if (isOlder && record.generation === context.highestGeneration) context.rolledBack.add(family)
       this.#knowSpent(context, family, this.numberOf(record.tokens?.refreshToken))
     }
     if (record.tokens && record.generation >= context.highestGeneration) context.left.delete(family)
@@ -273,17 +314,16 @@ export class Judge implements StorageEvents {
     if (record) context.highestGeneration = Math.max(context.highestGeneration, record.generation)
     if (record?.attempt && !record.attempt.retryAtMs) context.attemptAt = this.world.steps
     const family = record?.tokens && this.familyOf(record)
+    // A sign-out ends what it finds, also where that can't be marked.
+    const found = record?.signedOut && this.familyOf(record)
+    if (found && [...context.pending].some(({ what }) => what === 'signOut')) this.endBySignOut(found, context)
     const { readFamily } = context
     const isBeginning = [...context.pending].some(({ what }) => what === 'signIn' || what === 'adopt')
     if (isBeginning && family && readFamily && readFamily !== family) context.left.add(readFamily)
     if (family) context.left.delete(family)
     const isEnding = [...context.pending].some(({ what }) => ['signOut', 'signIn', 'adopt'].includes(what))
     if (family && context.ended.has(family) && !isEnding)
-      this.world.violate(
-        5,
-        `${context.name} writes tokens of ${family}, which ended there`,
-        context.writeAnsweredAt === this.world.steps ? defects.write : context.handed.has(family) && defects.tombstone,
-      )
+      this.world.violate(5, `${context.name} writes tokens of ${family}, which ended there`)
   }
 
   onWritten(context: Context, text: string): void {
@@ -304,13 +344,18 @@ export class Judge implements StorageEvents {
       this.removals++
     }
     if (!record) return
+    const isBeginning = [...context.pending].some(({ what }) => what === 'signIn' || what === 'adopt')
     const family = this.familyOf(record)
+    const refresh = record.tokens?.refreshToken
+    // A sign-in may; its write may also land when its call is over.
+    const isNew = isBeginning || (this.#signInTokens.has(refresh ?? '') && !this.everStored.has(refresh ?? ''))
+    if (before !== undefined && !last && before === context.readText && !isNew)
+      world.violate(10, `${context.name} writes over a record that is damaged or foreign`)
     context.highestGeneration = Math.max(context.highestGeneration, record.generation)
     if (family && record.tokens) context.settled.add(family)
     const isSigningOut = [...context.pending].some(({ what }) => what === 'signOut')
     if (family && record.signedOut && isSigningOut) this.endBySignOut(family, context)
     const isFenced = ['cas', 'sync'].includes(world.setting.storage)
-    const refresh = record.tokens?.refreshToken
     if (refresh) {
       this.everStored.add(refresh)
       if (!this.locks.holds(context.realm)) this.storedAside.add(refresh)
@@ -369,7 +414,6 @@ export class Judge implements StorageEvents {
       const refresh = record.tokens?.refreshToken
       this.#knowSpent(to, family, this.numberOf(refresh))
       this.#received(to, refresh)
-      to.handed.add(family)
     }
   }
 
@@ -397,11 +441,7 @@ export class Judge implements StorageEvents {
     if (call.isSettled) world.violate(6, `call ${call.number} is sent after its answer`)
     const isOld = issued && issued.expiresAtMs <= call.startedAtMs && !context.brought.has(token ?? '')
     if (isOld && !world.hasJumped)
-      world.violate(
-        5,
-        `call ${call.number} is sent with ${token}, which had expired before the call began`,
-        defects.expired,
-      )
+      world.violate(5, `call ${call.number} is sent with ${token}, which had expired before the call began`)
     if (!family) {
       world.violate(5, `call ${call.number} is sent with ${token}, which nobody issued`)
       return
@@ -409,15 +449,13 @@ export class Judge implements StorageEvents {
     if (call.family && family !== call.family)
       world.violate(5, `call ${call.number} began under ${call.family} and is sent under ${family}`)
     if (this.#isOver(context, family))
-      world.violate(
-        5,
-        `call ${call.number} is sent under ${family}, which ended there`,
-        context.handed.has(family) && defects.tombstone,
-      )
+      world.violate(5, `call ${call.number} is sent under ${family}, which ended there`, this.asBlind)
   }
 
-  onStatus(_context: Context, call: Call | undefined, status: number, token: string | undefined): void {
-    if (status === 401 && call && token) call.refusedAt = this.world.steps
+  onStatus(context: Context, call: Call | undefined, status: number, token: string | undefined): void {
+    if (status !== 401 || !call || !token) return
+    call.refusedAt = this.world.steps
+    context.refusedTokens.add(token)
   }
 
   // --- ends (3)
@@ -426,10 +464,12 @@ export class Judge implements StorageEvents {
     const { world } = this
     world.note(context, () => `signed out of ${family}: ${reason}`)
     const known = family ? this.servers.families.get(family) : undefined
+    // It is on its way into the storage.
+    const isFresh = [...context.pending].some(({ begins }) => !!family && begins === family)
     const isExplained = {
       requested: () => !family || this.signedOut.get(family)?.has(context),
-      elsewhere: () =>
-        (!!family && this.signedOut.has(family)) || this.evictions + this.removals > 0 || this.signedOut.size > 0,
+      // Also of another sign-in, whose record has the higher generation; but what is being saved beats what was there.
+      elsewhere: () => this.#isSeenGone || (isFresh ? this.signedOut.has(family as string) : this.signedOut.size > 0),
       replaced: () => this.signInAnswers > 1,
       refused: () => (known ? known.refusals > 0 : [...this.servers.families.values()].some(one => one.refusals > 0)),
       expired: () => false,
@@ -440,7 +480,7 @@ export class Judge implements StorageEvents {
       world.violate(
         3,
         `${context.name} is signed out of ${family}: ${reason}`,
-        context.lateEmptyAt === world.steps && defects.empty,
+        (isFresh && defects.fresh) || this.asBlind,
       )
     if (reason === 'elsewhere') world.coverage.reach('sign-outs learned elsewhere')
     const isFinal = reason === 'requested' || (reason === 'elsewhere' && !this.evictions)

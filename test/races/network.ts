@@ -81,7 +81,7 @@ export function createNetwork(world: World, servers: Servers, judge: Judge): Net
       renew(tokens, { signal }) {
         const me = context()
         const refresh = tokens.refreshToken ?? ''
-        const active = judge.onRenew(me, refresh)
+        const active = judge.onRenew(me, tokens)
         return world.promise(me.realm, (resolve, reject) => {
           let isOver = false
           const fail = (error: unknown) => {

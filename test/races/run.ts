@@ -104,8 +104,8 @@ export async function simulate({ runs, seed, path, isQuick = false }: SimulateOp
 export const freshSeed = () => Math.floor(Math.random() * 0x7fffffff)
 
 export function describeReport({ seed, runs, runsPerSecond, coverage, failure }: Report): string {
-  const head = `${runs} runs, ${runsPerSecond} per second, seed ${seed}`
-  if (!failure) return `${head}\n${coverage}`
+  const head = `${runs} runs, ${runsPerSecond} per second, seed ${seed}\n${coverage}`
+  if (!failure) return head
   const again = `npm run simulate -- --seed ${seed} --path ${failure.path}`
   return `${head}\n\n${failure.timeline}\n\n${failure.message}\nAgain: ${again}`
 }

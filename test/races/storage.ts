@@ -138,11 +138,9 @@ export function createStorages(world: World, events: StorageEvents): Storages {
             return true
           },
           (isWritten, isInTime) => {
-            me.writeAnsweredAt = world.steps
             if (isWritten && isInTime) events.onWritten(me, text)
           },
           () => {
-            me.writeAnsweredAt = world.steps
             events.onWriteFailed(me, text)
           },
         )

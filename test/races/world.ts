@@ -51,6 +51,8 @@ export interface Context {
   /** By sign-in: refresh tokens with a lower number are known here to be spent. */
   readonly spentBelow: Map<string, number>
   readonly refused: Set<string>
+  /** Sign-ins of which it read a spent pair at the generation of its successor. */
+  readonly rolledBack: Set<string>
   /** Refresh token that the last attempt written ahead is about. */
   attempted: string | undefined
   /** Refresh tokens that could not be saved, so that no attempt can be written either. */
@@ -58,12 +60,10 @@ export interface Context {
   highestGeneration: number
   /** Access tokens that a renewal brought here: whoever waited may use one that expired on its way. */
   readonly brought: Set<string>
-  /** Sign-ins of which a renewal brought a pair when its call counted as dead. */
-  readonly broughtLate: Set<string>
-  /** Sign-ins of which a record was handed over by message. */
-  readonly handed: Set<string>
-  /** The step in which it read, later than it should, that nothing is stored. */
-  lateEmptyAt: number
+  /** Access tokens that were answered 401 here. */
+  readonly refusedTokens: Set<string>
+  /** When a call asked for a new token, or for one that lives longer, last. */
+  askedAtMs: number
   /** Renewals answered, whose successor is not written yet. */
   readonly answered: Set<string>
   readonly pending: Set<Call>
@@ -83,10 +83,11 @@ export interface Context {
   attemptAt: number
   /** The sign-in that it read last: what it writes over that one replaces it. */
   readFamily: string | undefined
+  /** What it read last. */
+  readText: string | undefined
   /** Sign-ins that it read once, maybe for a renewal that was over already. */
   readonly glimpsed: Set<string>
-  /** The steps in which a write was answered, and in which what was unsaved was saved. */
-  writeAnsweredAt: number
+  /** The step in which what was unsaved was saved. */
   savedAt: number
 }
 
@@ -102,6 +103,8 @@ export interface Call {
   isAborted: boolean
   isSettled: boolean
   isBusy: boolean
+  /** The sign-in that it brought, which is being saved. */
+  begins?: string | undefined
   /** The step in which its 401 came. */
   refusedAt?: number
   result?: unknown
