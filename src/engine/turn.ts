@@ -34,7 +34,7 @@ export function createTurns(lock: Lock, fallback: Lock, onHopeless: () => void):
       let state: 'waiting' | 'running' | 'ran' | 'over' = 'waiting'
       let isReleased = false
       const waiting = new AbortController()
-      const stopTimer = startTimer(() => giveUp('timeout'), options.timeoutMs)
+      let stopTimer = startTimer(() => giveUp('timeout'), options.timeoutMs)
       const leave = () => giveUp('left')
 
       const end = (turn: Turn | Promise<Turn>) => {
@@ -61,7 +61,7 @@ export function createTurns(lock: Lock, fallback: Lock, onHopeless: () => void):
         state = 'ran'
         // The lock is free once its request settles; one that forgets to is not waited for.
         if (isReleased) end('done')
-        else startTimer(() => end('done'), longestReleaseMs)
+        else stopTimer = startTimer(() => end('done'), longestReleaseMs)
       }
       const refusedOrOver = (error?: unknown) => {
         isReleased = true

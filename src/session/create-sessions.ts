@@ -85,11 +85,7 @@ export function createSessions<SignIn = never>({
     if (typeof base.onDegraded === 'function') {
       storage.onDegraded = listener => whileKept(() => base.onDegraded?.(listener))
     }
-    let place: object | undefined
-    setAnchor(storage, () => {
-      place ??= placeOf(anchorOf(base), userId)
-      return place
-    })
+    setAnchor(storage, () => anchorOf(base))
     const session = createSession<SignIn>({
       ...options,
       ...(wakes && {
@@ -143,26 +139,4 @@ export function createSessions<SignIn = never>({
 interface Entry<SignIn> {
   readonly session: Session<SignIn>
   forget(): void
-}
-
-const places = new WeakMap<object, Map<string, WeakRef<object>>>()
-const gone = new FinalizationRegistry<{ byUser: Map<string, WeakRef<object>>; userId: string }>(
-  ({ byUser, userId }) => {
-    if (!byUser.get(userId)?.deref()) byUser.delete(userId)
-  },
-)
-
-/**
- * The place where sessions of one user find each other's renewal, for as long as one of them lives. The storage itself would remember all
- * users that ever were.
- */
-function placeOf(storage: object, userId: string): object {
-  const byUser = places.get(storage) ?? new Map<string, WeakRef<object>>()
-  places.set(storage, byUser)
-  const known = byUser.get(userId)?.deref()
-  if (known) return known
-  const place = {}
-  byUser.set(userId, new WeakRef(place))
-  gone.register(place, { byUser, userId })
-  return place
 }

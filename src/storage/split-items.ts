@@ -56,7 +56,10 @@ export function splitItems(
   }
 
   async function write(key: string, value: string | undefined): Promise<void> {
-    const old = await readHead(key).catch(() => undefined)
+    const old = await readHead(key).catch(error => {
+      // What is damaged may be written over; what can't be read now may be whole.
+      if (error?.code !== 'storage_corrupt') throw error
+    })
     const before = typeof old === 'object' ? old : undefined
     if (value === undefined) await items.removeItem(key)
     else if (whole.length + value.length <= items.longest) await items.setItem(key, whole + value)

@@ -122,7 +122,7 @@ function toPrefix(text: string, base: string | undefined): Prefix {
       `The resource ${text} is not encrypted: anybody on the way reads the token. Write https:, or a loopback address.`,
     )
   }
-  return located
+  return { origin: located.origin, path: located.path }
 }
 
 /** The hosts of the resources, for the default name of a session; `undefined` for a predicate. */

@@ -33,6 +33,8 @@ const missing = {
 /** The lines that may, each with what makes it safe. */
 const allowed: Record<string, string> = {
   'values/outgoing.ts: Symbol.asyncIterator': 'asked for by typeof first',
+  'engine/flight.ts: WeakRef': 'runs only where FinalizationRegistry was found, which is as old',
+  'engine/flight.ts: FinalizationRegistry': 'asked for by typeof first',
   'session/wiring.ts: *.locks': 'asked for by typeof request first',
   'session/wiring.ts: BroadcastChannel': 'inside try; `degraded` is told where other realms may be',
   'storage/encrypted.ts: *.subtle': 'asked for first, and `misconfigured` without',
