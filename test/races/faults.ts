@@ -14,6 +14,7 @@ const renewal = 'engine/renewal.ts'
 const manager = 'engine/token-manager.ts'
 const access = 'engine/access.ts'
 const authFetch = 'engine/auth-fetch.ts'
+const identity = 'engine/identity.ts'
 const commitStep = 'const { update, isCurrent } = await advance(flight, base, make, announce)'
 const reread = 'const meeting = manager.meet(reading.record, announce)'
 
@@ -125,7 +126,80 @@ export const faults: readonly Fault[] = [
     'post({ what, id: record.id, generation: record.generation })',
     'post({ what, record, id: record.id, generation: record.generation })',
   ),
-  one('the token goes to every origin', authFetch, 'isResource(url)) request', 'url) request'),
+  one('the token goes to every origin', authFetch, 'if (isResource(url)) {', 'if (url) {'),
+  {
+    what: 'the epoch is not compared where a sign-in or a sign-out is written',
+    patches: [
+      { file: identity, from: 'if (manager.epoch !== epoch) return\n', to: '' },
+      {
+        file: identity,
+        from: 'if (manager.epoch !== epoch) return undefined',
+        to: '',
+      },
+      {
+        file: identity,
+        from: "if (manager.epoch !== epoch || reading.what === 'corrupt') return undefined",
+        to: "if (reading.what === 'corrupt') return undefined",
+      },
+    ],
+  },
+  {
+    what: 'a refused refresh token is kept and sent',
+    patches: [
+      {
+        file: renewal,
+        from: 'const { refreshToken: _dead, ...tokens } = record.tokens',
+        to: 'const { ...tokens } = record.tokens',
+      },
+      { file: 'session/wiring.ts', from: ' && !manager.held?.record.refused', to: '' },
+    ],
+  },
+  one(
+    'a sign-out leaves no tombstone',
+    identity,
+    'return endedId === undefined ? undefined : tombstoneOf(endedId)',
+    'return undefined',
+  ),
+  one(
+    'a stale 401 renews',
+    authFetch,
+    'const isStale = current.record.tokens.accessToken !== tokens.accessToken',
+    'const isStale = false',
+  ),
+  one('a pair that came too late is forgotten', renewal, 'late = { base, subject, answer }\n', 'return\n'),
+  one(
+    'a record handed over is saved over a damaged one',
+    identity,
+    "if (manager.held?.record !== record || reading.what === 'corrupt') return undefined",
+    'if (manager.held?.record !== record) return undefined',
+  ),
+  one(
+    'what others brought is sent though it has expired',
+    access,
+    "outcome.how === 'adopted' && manager.remainingMs() <= 0",
+    "outcome.how === 'adopted' && manager.remainingMs() < -1e15",
+  ),
+  {
+    what: 'one caller that leaves ends the renewal of all',
+    patches: [
+      {
+        file: access,
+        from: 'const outcome = await abortable(renewal.renew(record.tokens.accessToken, remaining <= 0), signal)',
+        to: `const joint = (renewal.renew as (...all: unknown[]) => ReturnType<typeof renewal.renew>)
+    const outcome = await abortable(joint(record.tokens.accessToken, remaining <= 0, undefined, signal), signal)`,
+      },
+      {
+        file: renewal,
+        from: 'function renew(rejected: string, isUrgent: boolean, subject = own): Promise<Outcome> {',
+        to: 'function renew(rejected: string, isUrgent: boolean, subject = own, signal?: AbortSignal): Promise<Outcome> {',
+      },
+      {
+        file: renewal,
+        from: 'flight.isUrgent = isUrgent\n',
+        to: "flight.isUrgent = isUrgent\n    signal?.addEventListener('abort', () => flight.end(signedOutFailure(), false))\n",
+      },
+    ],
+  },
   one(
     'a fresh token is looked up in the storage',
     access,
