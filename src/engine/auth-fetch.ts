@@ -181,7 +181,9 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
     }
     // Some platforms (iOS) lose Authorization on a redirect: not another token helps, but the final URL.
     if (response.status === 401 && isElsewhere(request.url, response.url)) tellRedirects()
-    if (!request.isRetried && !request.isOneShot && (await attach.retry?.(response, describe(request)))) {
+    // Asked about every answer: each may bring what the next request needs (RFC 9449 §8.2).
+    const wantsRetry = await attach.retry?.(response, describe(request))
+    if (wantsRetry && !request.isRetried && !request.isOneShot) {
       request.isRetried = true
       discard(response)
       return send(request, held)

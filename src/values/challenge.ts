@@ -35,7 +35,11 @@ export const tokenChallenge = (response: Response): Challenge['parameters'] | un
 
 /** The default of `isAuthFailure`: a 401, unless the server says that another token of the same kind would not help. */
 export const isTokenRejected = (response: Response, challenge = tokenChallenge(response)): boolean =>
-  response.status === 401 && challenge?.error !== 'invalid_request' && !(challenge && asksForMore(challenge))
+  response.status === 401 &&
+  challenge?.error !== 'invalid_request' &&
+  // RFC 9449 §9: the same token with another nonce.
+  challenge?.error !== 'use_dpop_nonce' &&
+  !(challenge && asksForMore(challenge))
 
 /** The token is good, but not good enough. */
 export const asksForMore = ({ error }: Challenge['parameters']): boolean =>
