@@ -3,6 +3,7 @@ import { asksForMore, type Challenge, isTokenRejected, tokenChallenge } from '..
 import type { Clock } from '../values/clock.ts'
 import { isSessionError, toError } from '../values/errors.ts'
 import type { Emitter } from '../values/events.ts'
+import { readClaims } from '../values/jwt.ts'
 import { isThenable } from '../values/maybe-promise.ts'
 import {
   detach,
@@ -190,9 +191,10 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
     }
     const refusal = response.status === 401 || response.status === 403 ? tokenChallenge(response) : undefined
     if (refusal && asksForMore(refusal) && (await isSteppedUp(request, refusal))) {
-      if (manager.held?.record.id !== held.record.id) return giveUp(request, response)
+      const next = manager.held
+      if (!next || !isSameUser(next, held)) return giveUp(request, response)
       discard(response)
-      return send(request, manager.held)
+      return send(request, next)
     }
     const isRejected =
       !request.isReplaced &&
@@ -301,6 +303,13 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
 }
 
 const describe = ({ method, url }: Outgoing): AttachRequest => ({ method, url })
+
+/** A step-up may be a sign-in of its own: the request goes on with it only where both are known to be one user's. */
+function isSameUser({ record: next }: Held, { record: last }: Held): boolean {
+  if (next.id === last.id) return true
+  const [one, other] = [next, last].map(({ tokens }) => readClaims(tokens.idToken) ?? readClaims(tokens.accessToken))
+  return !!one?.sub && one.sub === other?.sub && one.iss === other?.iss
+}
 
 /** A query may hold secrets. */
 const originAndPath = (url: string) => url.replace(/[?#].*$/, '')
