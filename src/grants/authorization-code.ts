@@ -255,13 +255,10 @@ export function authorizationCode(options: AuthorizationCodeOptions): Grant<Sign
     return completion.join(context.signal)
   }
 
-  // What is no answer takes no other sign-in's place.
-  const answering = { isAnswer: (url: string) => answerOf(url) !== undefined || completionOf(url) !== undefined }
-
   return {
     name: 'authorization_code',
-    ...answering,
     signIn,
+    answerIn: url => answerOf(url)?.state ?? completionOf(url)?.state,
     complete: async (url, context) => complete(url, context),
     renew: (tokens, context) => client.refresh(tokens, context),
     ...createEndSession(client, options.clientId),

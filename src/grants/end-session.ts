@@ -34,6 +34,8 @@ export function createEndSession(
           'There is no document to navigate: endSession ends a session in browsers.',
         )
       }
+      // The browser's page about a missing network would take the place of the app.
+      if (globalThis.navigator?.onLine === false) return
       globalThis.location.assign(url.href)
     },
   }

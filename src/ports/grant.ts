@@ -31,6 +31,8 @@ export interface Grant<SignIn = never> {
   signIn?(input: SignIn, context: GrantContext): Promise<SignInResponse>
   /** For a `signIn` that leaves the page: takes the answer at its redirect URI. `undefined` where the URL is none. */
   complete?(url: string, context: GrantContext): Promise<SignInResponse | undefined>
+  /** What names the answer in a URL, or the one that was taken out of it and is being exchanged; `undefined` where there is none. */
+  answerIn?(url: string): string | undefined
   /** Ends the session at the authorization server too, after the local end (OpenID Connect RP-Initiated Logout 1.0). */
   endSession?(tokens: TokenSet, options: EndSessionOptions, context: GrantContext): Promise<void>
   renew?(tokens: TokenSet, context: GrantContext): Promise<TokenResponse>

@@ -6,8 +6,10 @@ import type { Grant, GrantContext, SignInResponse } from '../ports/grant.ts'
 import { systemClock } from '../values/clock.ts'
 import { abortReason, SessionError, toError } from '../values/errors.ts'
 import { createEmitter } from '../values/events.ts'
+import { chain, isThenable } from '../values/maybe-promise.ts'
 import { createResourceMatcher, type ResourceMatcher } from '../values/resources.ts'
 import { readTokenResponse, type TokenSet } from '../values/token-set.ts'
+import { boundToKey } from './bound-to-key.ts'
 import type { Session, SessionBase, SessionCalls, SessionOptions } from './options.ts'
 import { signInError } from './sign-in-error.ts'
 import { type Core, numbersOf, wire } from './wiring.ts'
@@ -23,8 +25,14 @@ const cancelled = () =>
  */
 export function createSession<SignIn = never>(options: SessionOptions<SignIn>): Session<SignIn> {
   const isResource = createResourceMatcher(options.resources)
-  const grant: Grant<SignIn> = typeof options.grant === 'function' ? { renew: options.grant } : options.grant
-  const { attach = grant.attach ?? bearer(), clock = systemClock, fetch: ownFetch } = options
+  const given: Grant<SignIn> = typeof options.grant === 'function' ? { renew: options.grant } : options.grant
+  const { clock = systemClock, fetch: ownFetch } = options
+  const key = boundToKey(given, options.attach ?? given.attach ?? bearer(), ({ jkt }) => {
+    const { manager } = start()
+    if (manager.held?.record.tokens.jkt === jkt) manager.end('key_lost')
+    return manager.signedOutError()
+  })
+  const { grant, attach } = key
   const { minIntervalMs } = numbersOf(options.renewal)
   const emitter = createEmitter<SessionEvents>()
   const raw: typeof fetch = ownFetch
@@ -44,6 +52,7 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
   // What a later signIn, adopt or signOut supersedes.
   let turn = 0
   let cancelSignIn: (() => void) | undefined
+  let completing: { answer: string; result: Promise<{ appState?: unknown } | undefined> } | undefined
   // Sign-ins that ended by signOut({ revoke: false }).
   const unrevoked = new Set<string>()
 
@@ -86,7 +95,12 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
         if (core?.manager.isSignedOut(id) && !unrevoked.has(id)) void revoke(tokens)
       },
     })
-    void core.identity.start()
+    const { identity, manager } = core
+    void chain(identity.start(), () => {
+      const { held } = manager
+      // Told to whoever calls; what cannot be known now is no loss.
+      if (held?.record.tokens.jkt) key.check(held.record.tokens).catch(() => undefined)
+    })
     return core
   }
 
@@ -208,12 +222,22 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
           'This grant’s signIn does not leave the page: there is nothing to complete.',
         )
       }
-      return obtain(async context => grant.complete?.(url ?? globalThis.location?.href, context), undefined)
+      const address = url ?? globalThis.location?.href
+      const answer = grant.answerIn ? grant.answerIn(address) : address
+      // What is no answer takes no other sign-in's place; calls for one answer (React's StrictMode) share its result.
+      if (answer === undefined) return undefined
+      if (completing?.answer === answer) return completing.result
+      const result = obtain(async context => grant.complete?.(address, context), undefined).finally(() => {
+        if (completing?.result === result) completing = undefined
+      })
+      completing = { answer, result }
+      return result
     },
     async adopt(response, { obtainedAtMs } = {}) {
       assertUsable()
       const bornAtMs = obtainedAtMs ?? clock.now()
-      const tokens = readTokenResponse(response, bornAtMs)
+      const bound = key.bind(response)
+      const tokens = readTokenResponse(isThenable(bound) ? await bound : bound, bornAtMs)
       const { identity } = start()
       supersede()
       await identity.begin(tokens, bornAtMs, obtainedAtMs === undefined ? clock.monotonic() : undefined)

@@ -76,6 +76,7 @@ export function isRecord(value: unknown): value is StoredRecord {
     optional(tokens.expiresAtMs, 'number') &&
     optional(tokens.scope, 'string') &&
     optional(tokens.idToken, 'string') &&
+    optional(tokens.jkt, 'string') &&
     (attempt === undefined ||
       (isObject(attempt) && typeof attempt.atMs === 'number' && optional(attempt.retryAtMs, 'number')))
   )

@@ -10,6 +10,8 @@ export interface TokenResponse {
   refresh_token?: string | null | undefined
   scope?: string | null | undefined
   id_token?: string | null | undefined
+  /** Not of the wire: the session adds it to the answer of a sign-in whose token is bound to a key. */
+  jkt?: string | undefined
 }
 
 /** Tokens as grants and attaches see them. */
@@ -22,6 +24,8 @@ export interface TokenSet {
   readonly expiresAtMs?: number
   readonly scope?: string
   readonly idToken?: string
+  /** The thumbprint (RFC 7638) of the key that the tokens are bound to (RFC 9449 §6). */
+  readonly jkt?: string
 }
 
 // What a header can carry. A token with a line break would make every request throw.
@@ -47,6 +51,7 @@ export function readTokenResponse(response: unknown, sentAtMs: number, previous?
   const refreshToken = given(wire.refresh_token) ? wire.refresh_token : previous?.refreshToken
   const scope = given(wire.scope) ? wire.scope : previous?.scope
   const idToken = given(wire.id_token) ? wire.id_token : previous?.idToken
+  const { jkt } = previous ?? wire
   return {
     accessToken: wire.access_token,
     tokenType: given(wire.token_type) ? wire.token_type : 'Bearer',
@@ -54,6 +59,7 @@ export function readTokenResponse(response: unknown, sentAtMs: number, previous?
     ...(Number.isSafeInteger(Math.round(expiresAtMs)) && { expiresAtMs }),
     ...(scope && { scope }),
     ...(idToken && { idToken }),
+    ...(jkt && { jkt }),
   }
 }
 

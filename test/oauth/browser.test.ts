@@ -114,12 +114,12 @@ describe('by redirect', () => {
     expect(await stateOf(page)).toEqual(['signed-in', 'ada'])
   })
 
-  test('completed twice at once, as StrictMode does, it is one exchange and one sign-in', async () => {
+  test('completed twice at once, as StrictMode does, it is one exchange with one result', async () => {
     const page = await openApp('?strict')
     await leave(page, { appState: 7 })
     await login(page)
     const before = tokenCalls()
-    expect((await comeBack(page)).at(-1)).toEqual({ value: { appState: 7 } })
+    expect(await comeBack(page)).toEqual([{ value: { appState: 7 } }, { value: { appState: 7 } }])
     expect(tokenCalls()).toBe(before + 1)
     expect(await stateOf(page)).toEqual(['signed-in', 'ada'])
   })
@@ -313,18 +313,20 @@ describe('by redirect', () => {
     expect(await stateOf(page)).toEqual(['signed-in', 'ada'])
   })
 
-  test('signOut is over at once where the network is down', async () => {
+  test('signOut is over at once where the network is down, with endSession too', async () => {
     const page = await openApp()
     await leave(page)
     await login(page)
     await comeBack(page)
     await context.setOffline(true)
-    const [state, ended] = await page.evaluate(async () => {
-      const leaving = told(session.signOut())
+    const url = page.url()
+    const [state, told_] = await page.evaluate(async () => {
+      const leaving = told(session.signOut({ endSession: { postLogoutRedirectUri: location.origin } }))
       return [session.state, await leaving] as const
     })
     expect(state).toEqual({ status: 'signed-out', reason: 'requested' })
-    expect(ended).toEqual({})
+    expect(told_).toEqual({})
+    expect(page.url()).toBe(url)
     await context.setOffline(false)
     await page.reload()
     await ready(page)
@@ -361,6 +363,15 @@ describe('by popup', () => {
     await Promise.all([shown.waitForEvent('close'), shown.click('#yes')])
     expect(await page.evaluate(() => signingIn)).toEqual({ value: {} })
     expect(await stateOf(page)).toEqual(['signed-in', 'ada'])
+  })
+
+  test('goes on where the page looks for an answer meanwhile and has none', async () => {
+    const page = await openApp('?open=popup')
+    const shown = await openPopup(page)
+    expect(await page.evaluate(() => told(session.completeSignIn()))).toEqual({ value: undefined })
+    await login(shown)
+    await Promise.all([shown.waitForEvent('close'), shown.click('#yes')])
+    expect(await page.evaluate(() => signingIn)).toEqual({ value: {} })
   })
 
   test('consent refused is access_denied', async () => {
@@ -552,6 +563,29 @@ describe('with dpop()', () => {
     expect(await page.evaluate(async () => (await session.fetch(`${issuer}/me`)).status)).toBe(200)
     expect(calls()).toBe(sent + 1)
     expect(tokenCalls()).toBe(before + 2)
+  })
+
+  test('a browser that lost its key is signed out with the reason, asks nobody, and can sign in again', async () => {
+    const page = await openApp('?dpop')
+    await leave(page)
+    await login(page)
+    await comeBack(page)
+    await page.evaluate(
+      () =>
+        new Promise(resolve => {
+          indexedDB.deleteDatabase('latchkey').onsuccess = resolve
+        }),
+    )
+    const before = server.requests.length
+    await page.goto(`${app.origin}/`)
+    await ready(page)
+    expect(await page.evaluate(() => told(session.fetch(`${issuer}/me`)))).toMatchObject({ code: 'signed_out' })
+    expect(await page.evaluate(() => session.state)).toEqual({ status: 'signed-out', reason: 'key_lost' })
+    expect(server.requests.length).toBe(before)
+    await leave(page)
+    await page.waitForSelector('h1:has-text("Allow")')
+    await comeBack(page)
+    expect(await page.evaluate(async () => (await session.fetch(`${issuer}/me`)).status)).toBe(200)
   })
 
   test('a stolen token is useless elsewhere', async () => {
