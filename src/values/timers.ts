@@ -9,12 +9,22 @@ export function startTimer(callback: () => void, ms: number): () => void {
 }
 
 /**
- * A promise of what comes first: the work, or `late()` after `ms`. The work goes on; what it brings later is the caller's to judge.
+ * A promise of what comes first: the work, or `late()` after `ms`, which may throw. The work goes on; what it brings later is the caller's to judge.
  * This timer holds the process: somebody awaits it.
  */
 export function within<T, U>(work: PromiseLike<T>, ms: number, late: () => U): Promise<T | U> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => resolve(late()), Math.min(ms, longestTimeoutMs))
+    const timer = setTimeout(
+      () => {
+        try {
+          resolve(late())
+        } catch (error) {
+          // Nobody else would catch it here, and the process would end.
+          reject(error)
+        }
+      },
+      Math.min(ms, longestTimeoutMs),
+    )
     work.then(
       value => {
         clearTimeout(timer)
