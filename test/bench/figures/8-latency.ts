@@ -1,8 +1,8 @@
 import { advance, stopwatch } from '../harness/clock.ts'
 import { type Figure, notAble, type Row } from '../harness/figure.ts'
 import { median, quantile, show, stat } from '../harness/stats.ts'
-import type { Client, Subject } from '../harness/subject.ts'
-import { withClient } from '../harness/with-client.ts'
+import type { Subject } from '../harness/subject.ts'
+import { failureOf, withClient } from '../harness/with-client.ts'
 
 const columns = [
   'p50 without expiry, ms',
@@ -11,6 +11,7 @@ const columns = [
   'p99 through',
   'p99 ÷ p99 without',
   'renewals',
+  'failures',
 ]
 const tokenMs = 50
 const answerMs = 5
@@ -31,7 +32,7 @@ export const latency: Figure = {
         continue
       }
       context.progress(subject.name)
-      const { quiet, through, renewals } = await live(subject, expiries)
+      const { quiet, through, renewals, failures } = await live(subject, expiries)
       const ratios = through.map((list, at) => p(list, 0.99) / p(quiet[at] ?? [], 0.99))
       const cells = [p(quiet.flat(), 0.5), p(quiet.flat(), 0.99), p(through.flat(), 0.5), p(through.flat(), 0.99)]
       rows.push({
@@ -40,8 +41,9 @@ export const latency: Figure = {
           ...cells.map(value => value.toFixed(1)),
           `${(p(through.flat(), 0.99) / p(quiet.flat(), 0.99)).toFixed(2)}; by expiry ${show(stat(ratios))}`,
           String(renewals),
+          String(failures),
         ],
-        data: { cells, ratio: median(ratios), renewals },
+        data: { cells, ratio: median(ratios), renewals, failures },
       })
     }
     return [
@@ -66,33 +68,33 @@ const live = (subject: Subject, expiries: number) =>
     const url = `${server.origin}/items`
     const quiet: number[][] = []
     const through: number[][] = []
-    await stream(client, url, 10)
+    let failures = 0
+    const call = async () => {
+      const started = stopwatch()
+      failures += await failureOf(client.fetch(url))
+      return stopwatch() - started
+    }
+    await stream(call, 10)
     const before = server.counts.renewals
     for (let expiry = 0; expiry < expiries; expiry++) {
-      quiet.push(await stream(client, url, 20))
+      quiet.push(await stream(call, 20))
       // Inside every ahead window, before the end.
       advance(lifetimeMs - 25_000)
-      const around = await stream(client, url, 30)
+      const around = await stream(call, 30)
       advance(26_000)
-      around.push(...(await stream(client, url, 20)))
+      around.push(...(await stream(call, 20)))
       through.push(around)
     }
-    return { quiet, through, renewals: server.counts.renewals - before }
+    return { quiet, through, renewals: server.counts.renewals - before, failures }
   })
 
 /** The milliseconds that each of the requests took, one sent each so many milliseconds. */
-async function stream(client: Client, url: string, count: number): Promise<number[]> {
+async function stream(call: () => Promise<number>, count: number): Promise<number[]> {
   const started = stopwatch()
   const calls: Promise<number>[] = []
   while (calls.length < count) {
-    while (calls.length < count && stopwatch() - started >= calls.length * everyMs) calls.push(timed(client, url))
+    while (calls.length < count && stopwatch() - started >= calls.length * everyMs) calls.push(call())
     await new Promise(setImmediate)
   }
   return Promise.all(calls)
-}
-
-async function timed(client: Client, url: string): Promise<number> {
-  const started = stopwatch()
-  await client.fetch(url)
-  return stopwatch() - started
 }
