@@ -75,11 +75,12 @@ const live = (subject: Subject, expiries: number) =>
       return stopwatch() - started
     }
     await stream(call, 10)
+    advance(26_000)
     const before = server.counts.renewals
     for (let expiry = 0; expiry < expiries; expiry++) {
       quiet.push(await stream(call, 20))
       // Inside every ahead window, before the end.
-      advance(lifetimeMs - 25_000)
+      advance(lifetimeMs - 51_000)
       const around = await stream(call, 30)
       advance(26_000)
       around.push(...(await stream(call, 20)))
