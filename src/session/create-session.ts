@@ -11,6 +11,7 @@ import { createResourceMatcher, type ResourceMatcher } from '../values/resources
 import { readTokenResponse, type TokenSet } from '../values/token-set.ts'
 import { boundToKey } from './bound-to-key.ts'
 import type { Session, SessionBase, SessionCalls, SessionOptions } from './options.ts'
+import { createManyUsersWarning } from './shared-session.ts'
 import { signInError } from './sign-in-error.ts'
 import { type Core, numbersOf, wire } from './wiring.ts'
 
@@ -53,6 +54,7 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
   let turn = 0
   let cancelSignIn: (() => void) | undefined
   let completing: { answer: string; result: Promise<{ appState?: unknown } | undefined> } | undefined
+  const warnOfManyUsers = createManyUsersWarning()
   // Sign-ins that ended by signOut({ revoke: false }).
   const unrevoked = new Set<string>()
 
@@ -124,7 +126,7 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
     signal: AbortSignal | undefined,
   ): Promise<{ appState?: unknown } | undefined> {
     if (signal?.aborted) throw abortReason(signal)
-    const { identity } = start()
+    start()
     const mine = supersede()
     const abort = new AbortController()
     const superseded = new Promise<never>((_, reject) => {
@@ -154,8 +156,14 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
     }
     if (mine !== turn) throw cancelled()
     cancelSignIn = undefined
-    await identity.begin(tokens, bornAtMs, bornMonotonicMs)
+    await begin(tokens, bornAtMs, bornMonotonicMs)
     return 'appState' in response ? { appState: response.appState } : {}
+  }
+
+  async function begin(tokens: TokenSet, bornAtMs: number, bornMonotonicMs: number | undefined): Promise<void> {
+    const { identity, manager } = start()
+    if (!options.storage) warnOfManyUsers(manager.held?.record.tokens, tokens)
+    await identity.begin(tokens, bornAtMs, bornMonotonicMs)
   }
 
   async function signIn(input: SignIn): Promise<{ appState?: unknown }> {
@@ -238,9 +246,9 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
       const bornAtMs = obtainedAtMs ?? clock.now()
       const bound = key.bind(response)
       const tokens = readTokenResponse(isThenable(bound) ? await bound : bound, bornAtMs)
-      const { identity } = start()
+      start()
       supersede()
-      await identity.begin(tokens, bornAtMs, obtainedAtMs === undefined ? clock.monotonic() : undefined)
+      await begin(tokens, bornAtMs, obtainedAtMs === undefined ? clock.monotonic() : undefined)
     },
     for(target) {
       const matcher = target.resource ? createResourceMatcher(target.resource) : isResource
