@@ -137,6 +137,7 @@ export class Stage {
       attempted: undefined,
       unsaved: new Set(),
       highestGeneration: 0,
+      readAt: new Map(),
       brought: new Set(),
       refusedTokens: new Set(),
       askedAtMs: -1,
@@ -145,6 +146,7 @@ export class Stage {
       ops: 0,
       open: new Set(),
       isBlind: false,
+      isWokenEarly: false,
       mustRead: false,
       hasTrouble: false,
       settled: new Set(),
@@ -521,7 +523,10 @@ export class Stage {
     if (realm.isDead || realm.isFrozen) return
     await this.world.act(realm, () => {
       for (const context of this.world.contexts)
-        if (context.realm === realm && context.isStarted) context.mustRead = true
+        if (context.realm === realm && context.isStarted) {
+          context.mustRead = true
+          context.isWokenEarly ||= context.session.state.status === 'starting'
+        }
       for (const listener of [...realm.wakeListeners]) listener()
     })
   }

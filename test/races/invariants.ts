@@ -280,6 +280,7 @@ export class Judge implements StorageEvents {
     const family = this.familyOf(record)
     if (!family) return
     context.readFamily = family
+    context.readAt.set(family, Math.max(record.generation, context.readAt.get(family) ?? 0))
     if (context.isBlind) this.endBySignOut(family, context)
     this.#see(context)
     if (record.signedOut) context.ended.add(family)
@@ -302,6 +303,7 @@ export class Judge implements StorageEvents {
         record.tokens &&
         mine &&
         mine !== family &&
+        record.generation > (context.readAt.get(mine) ?? 0) &&
         !this.#isOver(context, family) &&
         context.settled.has(mine)
       )
@@ -449,7 +451,11 @@ export class Judge implements StorageEvents {
     if (call.family && family !== call.family)
       world.violate(5, `call ${call.number} began under ${call.family} and is sent under ${family}`)
     if (this.#isOver(context, family))
-      world.violate(5, `call ${call.number} is sent under ${family}, which ended there`, this.asBlind)
+      world.violate(
+        5,
+        `call ${call.number} is sent under ${family}, which ended there`,
+        (context.isWokenEarly && defects.woken) || this.asBlind,
+      )
   }
 
   onStatus(context: Context, call: Call | undefined, status: number, token: string | undefined): void {

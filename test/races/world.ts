@@ -58,6 +58,8 @@ export interface Context {
   /** Refresh tokens that could not be saved, so that no attempt can be written either. */
   readonly unsaved: Set<string>
   highestGeneration: number
+  /** By sign-in: the highest generation that it was read at. */
+  readonly readAt: Map<string, number>
   /** Access tokens that a renewal brought here: whoever waited may use one that expired on its way. */
   readonly brought: Set<string>
   /** Access tokens that were answered 401 here. */
@@ -72,6 +74,8 @@ export interface Context {
   readonly open: Set<{ readonly atMs: number }>
   /** It was signed out before it could look at the storage: that means whatever it sees there first. */
   isBlind: boolean
+  /** It woke up before its first read. */
+  isWokenEarly: boolean
   /** It woke up and has not looked at the storage since. */
   mustRead: boolean
   /** Its storage failed or was late. */
