@@ -99,6 +99,8 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
       options.assertUsable(init?.signal)
       const held = access.peek()
       if (!held) return undefined
+      // A renewal that began behind it has met the end of its sign-in, where the storage is synchronous.
+      if (manager.held?.record.id !== held.record.id) throw manager.signedOutError()
       const sent = withAuthorization(init, authorization(held.record.tokens))
       return raw(url, sent).then(response =>
         response.status < 400 ? response : decide(takeBack(url, sent), held, response),

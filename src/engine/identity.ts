@@ -221,6 +221,8 @@ export function createIdentity(options: IdentityOptions): Identity {
   }
 
   function reassert(): void {
+    // Nothing is stood for before the first read.
+    if (manager.status === 'starting') return
     const id = manager.held?.record.id
     chain(
       store.update((reading): StoredRecord | undefined => {

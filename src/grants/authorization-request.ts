@@ -29,13 +29,18 @@ export function requestOptions(
     signal,
     // Judged by assertSecure, which lets http pass on loopback only.
     [allowInsecureRequests]: true,
-    async [customFetch](url: string, init: { method: string; headers: Record<string, string> }): Promise<Response> {
+    async [customFetch](
+      url: string,
+      init: { method: string; headers: Record<string, string>; body?: unknown },
+    ): Promise<Response> {
       assertSecure(url)
       const request = { method: init.method, url }
       const headers = { ...init.headers, ...(await binding?.proof(request)) }
       let response: Response
       try {
-        response = await fetch(url, { ...init, headers } as RequestInit)
+        // React Native's fetch sends nothing of a URLSearchParams.
+        const body = init.body instanceof URLSearchParams ? { body: `${init.body}` } : {}
+        response = await fetch(url, { ...init, ...body, headers } as RequestInit)
       } catch (error) {
         if (isSessionError(error) || signal.aborted) throw error
         throw new Error(`The authorization server could not be reached (${(error as Error | undefined)?.name}).`)

@@ -79,8 +79,15 @@ async function post(
   const body = defined({ ...fields, ...given })
   try {
     const response = await ky.post(request.url, {
-      ...(request.format === 'json' ? { json: body } : { body: new URLSearchParams(body) }),
-      headers: { Accept: 'application/json', ...headers, ...options.headers, ...(await binding?.proof(proved)) },
+      // As text: React Native's fetch sends nothing of a URLSearchParams.
+      ...(request.format === 'json' ? { json: body } : { body: `${new URLSearchParams(body)}` }),
+      headers: {
+        Accept: 'application/json',
+        ...(request.format !== 'json' && { 'Content-Type': 'application/x-www-form-urlencoded;charset=UTF-8' }),
+        ...headers,
+        ...options.headers,
+        ...(await binding?.proof(proved)),
+      },
       fetch: async (input, init) => {
         const answer = await context.fetch(input, init)
         if (binding) wantsNonce = await binding.keepNonce(answer, proved)

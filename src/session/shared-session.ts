@@ -8,12 +8,12 @@ import type { TokenSet } from '../values/token-set.ts'
 export function createManyUsersWarning(): (held: TokenSet | undefined, next: TokenSet) => void {
   let hasWarned = false
   return (held, next) => {
-    const isServer = typeof document === 'undefined' && typeof globalThis.process?.emitWarning === 'function'
-    if (hasWarned || !held || !isServer) return
+    const { process } = globalThis as { process?: { emitWarning?(text: string, name: string): void } }
+    if (hasWarned || !held || typeof document !== 'undefined' || typeof process?.emitWarning !== 'function') return
     const [was, is] = [held, next].map(tokens => (readClaims(tokens.idToken) ?? readClaims(tokens.accessToken))?.sub)
     if (was === undefined || is === undefined || was === is) return
     hasWarned = true
-    globalThis.process.emitWarning(
+    process.emitWarning(
       'Another user signed in to a session of this process that was signed in; all its requests go out as that user now. Give each user a session: createSessions() of latchkey/node, sessions.for(userId).',
       'LatchkeyWarning',
     )

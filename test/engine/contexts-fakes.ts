@@ -1,3 +1,4 @@
+import { deserialize, serialize } from 'node:v8'
 import {
   createSession,
   type Grant,
@@ -11,6 +12,9 @@ import { createClock, createStrictServer } from '../servers/strict-authorization
 
 type Listener = (event: { data: unknown }) => void
 
+// As structuredClone, which the globals of React Native lack.
+const clone = (value: unknown): unknown => deserialize(serialize(value))
+
 /** A channel between contexts of one test, which can be held back as a frozen page's is. */
 export function createNetwork() {
   const ports = new Set<{ listeners: Set<Listener>; isFrozen: boolean; queue: unknown[] }>()
@@ -22,13 +26,12 @@ export function createNetwork() {
       ports.add(port)
       return {
         postMessage(data: unknown) {
-          const copy = structuredClone(data)
+          const copy = clone(data)
           messages.push(copy as { what?: string })
           for (const other of ports) {
             if (other === port) continue
             if (other.isFrozen) other.queue.push(copy)
-            else
-              queueMicrotask(() => other.listeners.forEach(listener => void listener({ data: structuredClone(copy) })))
+            else queueMicrotask(() => other.listeners.forEach(listener => void listener({ data: clone(copy) })))
           }
         },
         addEventListener: (_type: 'message', listener: Listener) => void port.listeners.add(listener),

@@ -57,3 +57,31 @@ it('where no other can be had, it is sent again: it may work elsewhere', async (
   expect(await first).toBe('unreachable')
   expect((await later).status).toBe(200)
 })
+
+it('a request whose renewal, begun behind it, meets the end of its sign-in in the same turn is not sent', async () => {
+  const clock = createClock()
+  const items = new Map<string, string>()
+  const sent: unknown[] = []
+  const session = createSession({
+    resources: api,
+    name: 'test',
+    clock,
+    storage: {
+      getItem: key => items.get(key),
+      setItem: (key, value) => void items.set(key, value),
+      removeItem: key => void items.delete(key),
+    },
+    lock: { request: (_name, _options, callback) => callback() },
+    grant: async () => ({ access_token: secret('new') }),
+    async fetch(_input, init) {
+      sent.push(init)
+      return new Response()
+    },
+  })
+  await session.adopt({ access_token: secret('old'), refresh_token: secret('r'), expires_in: 300 })
+  const { id } = JSON.parse(items.get('latchkey:test') ?? '')
+  items.set('latchkey:test', JSON.stringify({ v: 1, id, generation: 9, signedOut: true }))
+  clock.advance(270_000)
+  await expect(session.fetch(api)).rejects.toMatchObject({ code: 'signed_out' })
+  expect(sent).toEqual([])
+})

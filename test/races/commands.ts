@@ -146,7 +146,6 @@ export class Stage {
       ops: 0,
       open: new Set(),
       isBlind: false,
-      isWokenEarly: false,
       mustRead: false,
       hasTrouble: false,
       settled: new Set(),
@@ -523,10 +522,7 @@ export class Stage {
     if (realm.isDead || realm.isFrozen) return
     await this.world.act(realm, () => {
       for (const context of this.world.contexts)
-        if (context.realm === realm && context.isStarted) {
-          context.mustRead = true
-          context.isWokenEarly ||= context.session.state.status === 'starting'
-        }
+        if (context.realm === realm && context.isStarted) context.mustRead = true
       for (const listener of [...realm.wakeListeners]) listener()
     })
   }

@@ -3,14 +3,11 @@
  * counted, so that the rest stays watched. A repair takes its line out of `known`: from then on it is a failure.
  */
 export const defects = {
-  woken:
-    'a wake before the first read: what reassert reads is adopted, and what the start reads then counts for nothing',
   fresh: 'a sign-in that is being saved is ended by the tombstone of one before it',
   blind: 'a sign-out before the first read that looked and could not be marked ends the next sign-in as well',
 } as const
 
 export const known: Readonly<Record<string, readonly number[]>> = {
-  [defects.woken]: [5],
   [defects.fresh]: [3],
   [defects.blind]: [3, 5],
 }

@@ -74,8 +74,6 @@ export interface Context {
   readonly open: Set<{ readonly atMs: number }>
   /** It was signed out before it could look at the storage: that means whatever it sees there first. */
   isBlind: boolean
-  /** It woke up before its first read. */
-  isWokenEarly: boolean
   /** It woke up and has not looked at the storage since. */
   mustRead: boolean
   /** Its storage failed or was late. */

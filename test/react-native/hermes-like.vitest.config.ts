@@ -19,6 +19,7 @@ const otherTitles = [
   'signIn whose signal is aborted already',
   'gets its own reason, and no refresh token is spent for it',
   'whose own signal aborts rejects with its reason and changes nothing',
+  'aborts at any turn: it rejects with its own reason',
   'a caller’s signal ends its wait',
   'a caller’s own signal ends its wait at once, with its own reason',
   'a caller’s abort rejects with the caller’s own reason',
@@ -32,6 +33,7 @@ const otherTitles = [
   'but a stream is sent once, and its 401 comes back',
   'the token alone.{0,3} for (?:a FormData|a blob|bytes)',
   'costs one renewal and no loop on a platform that drops the header',
+  'never asks for keepalive', // its Request has none
 ]
 
 /**
