@@ -88,6 +88,7 @@ type Answer =
 
 const quickRetriesMs = [100, 300]
 const adoptionWaitMs = 1000
+const claimMs = 50
 const firstBackOffMs = 1000
 const longestBackOffMs = 60_000
 const clientErrorsUntilSignIn = 3
@@ -207,7 +208,12 @@ export function createRenewal(options: RenewalOptions): Renewal {
       return { ...record, attempt: { by: options.self, atMs: clock.now() } }
     }
     await store.update(look)
-    return next
+    if (next !== 'steal') return next
+    // Two that waited as long may both have read before either wrote: the claim that stands counts.
+    await sleep(claimMs)
+    const reading = await store.read()
+    const by = reading.what === 'value' && 'attempt' in reading.record ? reading.record.attempt?.by : undefined
+    return by === undefined || by === options.self ? 'steal' : 'again'
   }
 
   async function underLock(
