@@ -10,7 +10,7 @@ export const floors = {
   'crashes between answer and write': 6,
   crashes: 140,
   freezes: 100,
-  steals: 10,
+  steals: 4,
   'sign-outs during a renewal': 4,
   'sign-ins over another': 250,
   'sign-outs learned elsewhere': 100,
