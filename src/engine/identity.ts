@@ -231,7 +231,9 @@ export function createIdentity(options: IdentityOptions): Identity {
         const meeting = stored && manager.meet(stored)
         const record = manager.held?.record
         if (record?.id !== id) return undefined
-        if (!record) return stored && meeting === 'undead' ? tombstoneOf(stored.id) : undefined
+        // One that was replaced lives on for whoever else has it; only a sign-out is for all.
+        if (!record)
+          return stored && meeting === 'undead' && manager.isSignedOut(stored.id) ? tombstoneOf(stored.id) : undefined
         if (meeting === 'undead') return { ...record, generation: manager.seen + 1 }
         return meeting === 'stale' || manager.held?.unsaved ? record : undefined
       }),
