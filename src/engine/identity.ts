@@ -67,8 +67,9 @@ export function createIdentity(options: IdentityOptions): Identity {
     if (manager.status !== 'starting') return undefined
     starting ??= chain(store.read(), reading => {
       starting = undefined
-      // signIn, adopt and signOut beat what start reads.
+      // signIn, adopt and signOut beat what start reads; only an end stays one.
       if (manager.status === 'starting') open(reading)
+      else if (reading.what === 'value' && isTombstone(reading.record)) manager.meet(reading.record, afterwards)
     })
     return starting
   }
@@ -99,8 +100,10 @@ export function createIdentity(options: IdentityOptions): Identity {
 
   function read(isNews: boolean, announce: Announce = atOnce): MaybePromise<void> {
     if (manager.status === 'starting') return start()
-    const asked = manager.held
-    return chain(store.read(), reading => {
+    const { held: asked, epoch } = manager
+    return chain(store.read(), (reading): MaybePromise<void> => {
+      // A sign-out came in between: what was stored before it is no news.
+      if (manager.isSignedOutOnPurpose && manager.epoch !== epoch) return read(isNews, announce)
       if (reading.what === 'value') {
         // Without a lock somebody may have written over a successor: its holder writes it again.
         if (['undead', 'stale'].includes(manager.meet(reading.record, announce))) reassert()
@@ -135,14 +138,15 @@ export function createIdentity(options: IdentityOptions): Identity {
     bornMonotonicMs?: number,
     announce: Announce = atOnce,
   ): MaybePromise<void> {
-    const record: LiveRecord = {
+    const record = {
       v: 1,
       id: randomId(),
       generation: manager.seen + 1,
+      begunAtMs: manager.beginsAtMs(),
       grant: options.grantName,
       tokens,
       savedAtMs: bornAtMs,
-    }
+    } satisfies LiveRecord
     const life = manager.lifetimeOf(record, bornMonotonicMs)
     // Before anybody hears of it: a listener may sign in or out in turn.
     const epoch = manager.epoch + 1
@@ -150,15 +154,24 @@ export function createIdentity(options: IdentityOptions): Identity {
     return chain(
       store.update(reading => {
         if (manager.epoch !== epoch) return undefined
-        if (reading.what === 'value') manager.supersede(reading.record)
-        const stored = reading.what === 'value' ? reading.record.generation : 0
-        return { ...record, generation: Math.max(record.generation, stored + 1) }
+        if (reading.what !== 'value') return record
+        const { generation, begunAtMs } = reading.record
+        manager.supersede(reading.record)
+        const above = {
+          ...record,
+          generation: Math.max(record.generation, generation + 1),
+          begunAtMs: Math.max(record.begunAtMs, (begunAtMs ?? 0) + 1),
+        }
+        // Known while it is being written: nobody else's comes in between.
+        manager.note({ record: above, life, unsaved: true })
+        return above
       }),
       update => {
         if (manager.epoch !== epoch) return
-        const { what, record: next = record } = update
-        manager.note({ record: next, life, ...(what !== 'written' && { unsaved: true }) })
-        written(update, next, announce)
+        const { held } = manager
+        if (update.what === 'written' && update.record && held && isSamePair(held.record, update.record))
+          manager.note({ record: update.record, life })
+        written(update, manager.held?.record ?? record, announce)
         contexts.hello()
       },
     )
@@ -166,10 +179,10 @@ export function createIdentity(options: IdentityOptions): Identity {
 
   function end(): MaybePromise<TokenSet | undefined> {
     const last = manager.held?.record
+    let ended: StoredRecord | undefined = last
     // Before anybody hears of it: a listener may sign in or out in turn.
     const epoch = manager.epoch + 1
     manager.end('requested')
-    let endedId = last?.id
     let tokens = last?.tokens
     return chain(
       store.update(reading => {
@@ -178,15 +191,15 @@ export function createIdentity(options: IdentityOptions): Identity {
         if (stored && isTombstone(stored) && stored.id === last?.id) return undefined
         if (stored && !isTombstone(stored) && stored.generation >= (last?.generation ?? 0)) {
           tokens = stored.tokens
-          endedId = stored.id
+          ended = stored
         }
         if (stored) manager.supersede(stored, true)
-        return endedId === undefined ? undefined : tombstoneOf(endedId)
+        return ended && tombstoneOf(ended)
       }),
       (update): MaybePromise<TokenSet | undefined> => {
         if (manager.epoch !== epoch) return tokens
         if (update.what !== 'failed') manager.sawAll()
-        const tombstone = update.record ?? (last && tombstoneOf(last.id))
+        const tombstone = update.record ?? (last && tombstoneOf(last))
         if (tombstone) {
           manager.supersede(tombstone)
           written(update, tombstone)
@@ -202,7 +215,13 @@ export function createIdentity(options: IdentityOptions): Identity {
     )
   }
 
-  const tombstoneOf = (id: string): Tombstone => ({ v: 1, id, generation: manager.seen + 1, signedOut: true })
+  const tombstoneOf = ({ id, begunAtMs }: StoredRecord): Tombstone => ({
+    v: 1,
+    id,
+    generation: manager.seen + 1,
+    begunAtMs,
+    signedOut: true,
+  })
 
   /** Tells the others; then looks once more under the lock, where nobody can have written over it unseen. */
   function written(update: Update, record: StoredRecord, announce: Announce = atOnce): void {
@@ -231,11 +250,8 @@ export function createIdentity(options: IdentityOptions): Identity {
         const meeting = stored && manager.meet(stored)
         const record = manager.held?.record
         if (record?.id !== id) return undefined
-        // One that was replaced lives on for whoever else has it; only a sign-out is for all.
-        if (!record)
-          return stored && meeting === 'undead' && manager.isSignedOut(stored.id) ? tombstoneOf(stored.id) : undefined
-        if (meeting === 'undead') return { ...record, generation: manager.seen + 1 }
-        return meeting === 'stale' || manager.held?.unsaved ? record : undefined
+        if (!record) return stored && meeting === 'undead' ? tombstoneOf(stored) : undefined
+        return meeting === 'undead' || meeting === 'stale' || manager.held?.unsaved ? record : undefined
       }),
       ({ what, record, reading }) => {
         const { held } = manager

@@ -120,13 +120,17 @@ export function createRecordStore({
     if (writing) return afterWriting(() => update(decide, conflicts))
     return chain(read(), (reading): MaybePromise<Update<R>> => {
       if (reading.what === 'unavailable') return { what: 'failed', reading, cause: reading.cause }
+      const again = (): MaybePromise<Update<R>> =>
+        conflicts < mostConflicts
+          ? update(decide, conflicts + 1)
+          : { what: 'failed', reading, cause: new Error('The record changed at every try to write it.') }
+      // Another write began meanwhile: nothing is decided on what it changes.
+      if (writing) return again()
       const record = decide(reading)
       if (!record) return { what: 'left', reading }
       return chain(write(reading, JSON.stringify(record), record), (result): MaybePromise<Update<R>> => {
         if (result === 'written') return { what: 'written', reading, record }
-        if (result !== 'conflict') return { what: 'failed', reading, record, cause: result.cause }
-        if (conflicts < mostConflicts) return update(decide, conflicts + 1)
-        return { what: 'failed', reading, record, cause: new Error('The record changed at every try to write it.') }
+        return result === 'conflict' ? again() : { what: 'failed', reading, record, cause: result.cause }
       })
     })
   }
@@ -139,7 +143,7 @@ export function createRecordStore({
     )
   }
 
-  /** One write at a time: a slow one that was given up must not land on top of a later one. */
+  /** The only write under way: a slow one that was given up must not land on top of a later one. */
   function write(
     base: Reading,
     text: string,
@@ -149,9 +153,7 @@ export function createRecordStore({
     const expected = 'text' in base ? base.text : undefined
     // What can't be read can't be compared either; only a new sign-in gets this far.
     const canCompare = typeof storage.replaceItem === 'function' && (base.what !== 'corrupt' || expected !== undefined)
-    let isGivenUp = false
     const run = () => {
-      if (isGivenUp) return failed(undefined)
       try {
         const done = canCompare ? storage.replaceItem?.(key, expected, text) : storage.setItem(key, text)
         return isThenable(done) ? Promise.resolve(done).then(settle, failed) : settle(done)
@@ -168,17 +170,15 @@ export function createRecordStore({
       return 'written'
     }
     const failed = (cause: unknown) => ({ cause })
-    const result = writing ? writing.then(run) : run()
+    const result = run()
     if (!isThenable(result)) return result as 'written'
     const mine = result.finally(() => {
       if (writing === mine) writing = undefined
     })
     writing = mine
-    return within(mine, timeoutMs, () => {
-      // One that has not begun yet never will: what it was decided on is old by then.
-      isGivenUp = true
-      return { cause: new Error(`The storage did not save within ${timeoutMs} ms.`) }
-    }) as Promise<'written'>
+    return within(mine, timeoutMs, () => ({
+      cause: new Error(`The storage did not save within ${timeoutMs} ms.`),
+    })) as Promise<'written'>
   }
 
   function remove(): MaybePromise<boolean> {

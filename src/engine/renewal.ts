@@ -3,7 +3,7 @@ import type { Grip } from '../ports/lock.ts'
 import type { Clock } from '../values/clock.ts'
 import { type Failure, toError } from '../values/errors.ts'
 import type { Emitter } from '../values/events.ts'
-import { isSamePair, type LiveRecord } from '../values/record.ts'
+import { isSamePair, isTombstone, type LiveRecord } from '../values/record.ts'
 import { sleep, within } from '../values/timers.ts'
 import { readTokenResponse, type TokenResponse, type TokenSet } from '../values/token-set.ts'
 import type { Contexts } from './contexts.ts'
@@ -269,10 +269,12 @@ export function createRenewal(options: RenewalOptions): Renewal {
 
   /** What the storage says, before anything is spent. */
   function face(flight: Flight, subject: Subject, reading: Reading, announce: Announce): Held | Outcome {
-    if (flight.ended.aborted) return signedOutFailure()
+    const { ended } = flight
+    // A sign-out counts whoever reads of it; the rest is for a renewal that is still wanted.
+    if (reading.what === 'value' && (!ended.aborted || isTombstone(reading.record)))
+      manager.meet(reading.record, announce)
+    if (ended.aborted) return signedOutFailure()
     if (reading.what === 'value') {
-      const meeting = manager.meet(reading.record, announce)
-      if (meeting === 'undead') outrank()
       const pause = manager.held && backOffOf(manager.held.record)
       if (pause) return pause
     }
@@ -295,12 +297,6 @@ export function createRenewal(options: RenewalOptions): Renewal {
     if (manager.remainingMs() > 0) return cannotRenew
     manager.end(reason, announce)
     return signedOutFailure(reason)
-  }
-
-  /** The stored record of an ended sign-in may have a generation above ours: ours must stand above it. */
-  function outrank(): void {
-    const held = manager.held
-    if (held) manager.note({ ...held, record: { ...held.record, generation: manager.seen + 1 } })
   }
 
   /** Calls the grant under the session's own time. Past it the waiters are answered; the flight stays until the grant settles or counts as dead. */
@@ -438,7 +434,8 @@ export function createRenewal(options: RenewalOptions): Renewal {
     announce: Announce,
   ): Promise<{ update: Update<LiveRecord>; isCurrent: boolean }> {
     const update = await store.update(reading => {
-      if (currentOf(flight, base) && reading.what === 'value') manager.meet(reading.record, announce)
+      if (reading.what === 'value' && (currentOf(flight, base) || isTombstone(reading.record)))
+        manager.meet(reading.record, announce)
       const record = currentOf(flight, base)
       return record && reading.what !== 'corrupt' ? make(record) : undefined
     })

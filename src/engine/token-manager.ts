@@ -2,7 +2,7 @@ import { ageMs, type Clock, createLifetime, type Lifetime, remainingMs } from '.
 import { type Failure, type SessionError, toError } from '../values/errors.ts'
 import { callSafely, type Emitter } from '../values/events.ts'
 import { type Claims, readClaims } from '../values/jwt.ts'
-import { isSamePair, isTombstone, type LiveRecord, type StoredRecord } from '../values/record.ts'
+import { compareRecords, isSamePair, isTombstone, type LiveRecord, type StoredRecord } from '../values/record.ts'
 import type { TokenSet } from '../values/token-set.ts'
 import type { Home } from './flight.ts'
 
@@ -88,9 +88,11 @@ export interface TokenManager {
   readonly epoch: number
   /** The highest generation seen anywhere. */
   readonly seen: number
+  /** When a sign-in that begins now begins: later than all that were seen. */
+  beginsAtMs(): number
   /** Somebody signed out on purpose: no headless grant may undo it. */
   readonly isSignedOutOnPurpose: boolean
-  /** Whether a sign-in ended by a sign-out, here or elsewhere: a pair that arrives for it later is revoked. One that was replaced is not. */
+  /** Whether a sign-in ended by a sign-out, here or elsewhere: a pair that arrives for it later is revoked. */
   isSignedOut(id: string): boolean
   /** Why nothing can be sent for the sign-in any more. */
   signedOutError(challenge?: Response): SessionError
@@ -99,9 +101,9 @@ export interface TokenManager {
   ageMs(): number
   /** Order: a record from the storage or another context is compared with what is held, and adopted if it is newer. */
   meet(record: StoredRecord, announce?: Announce): Meeting
-  /** A sign-out has read the storage: what comes from now on is new. */
+  /** A sign-out has read the storage: what comes from now on is new, whatever the clocks say. */
   sawAll(): void
-  /** A record that a sign-in or sign-out of this context takes the place of: its generation counts, its sign-in is over. */
+  /** A record that a sign-in or a sign-out of this context takes the place of: the next is above it. `isSignOut`: its sign-in is over for all. */
   supersede(record: StoredRecord, isSignOut?: boolean): void
   /** A sign-in of this context takes the place of whatever was there. */
   begin(held: Held, announce?: Announce): void
@@ -150,12 +152,13 @@ export function createTokenManager({
   let snapshot: SessionState | undefined
   let epoch = 0
   let seen = 0
+  let seenBegunAtMs = 0
   let isSignedOutOnPurpose = false
-  // Signed out before the first read: the sign-in that is stored is not known yet, and over all the same.
-  let isBlind = false
+  // Signed out before the first read: whatever sign-in had begun by then is over, although it is not known yet.
+  let blindAtMs = 0
   // What was held when the session ended here: it must not come back from a storage that still has it.
   let past: LiveRecord | undefined
-  const ended = new Map<string, 'signed-out' | 'replaced'>()
+  const ended = new Set<string>()
   let over: ReturnType<typeof createOver> | undefined
   const subscribers = new Set<{ listener: () => void }>()
 
@@ -174,12 +177,23 @@ export function createTokenManager({
     return expiresAtMs === undefined ? {} : { expiresAtMs }
   }
 
-  function take(next: Held): void {
+  const beginsAtMs = () => Math.max(clock.now(), seenBegunAtMs + 1)
+
+  function see({ generation, begunAtMs = 0 }: StoredRecord): void {
+    seen = Math.max(seen, generation)
+    seenBegunAtMs = Math.max(seenBegunAtMs, begunAtMs)
+  }
+
+  function note(next: Held): void {
     held = next
-    isBlind = false
+    see(next.record)
+  }
+
+  function take(next: Held): void {
+    note(next)
+    blindAtMs = 0
     status = 'signed-in'
     isSignedOutOnPurpose = false
-    seen = Math.max(seen, next.record.generation)
   }
 
   /** The sign-in is over: whoever waits for its renewal learns it now. */
@@ -190,18 +204,12 @@ export function createTokenManager({
     if (!held) return
     const { id } = held.record
     past = held.record
-    if (why === 'requested' || why === 'elsewhere') ended.set(id, 'signed-out')
+    if (why === 'requested' || why === 'elsewhere') ended.add(id)
     held = undefined
     if (home.flight?.id === id) home.flight.end(signedOutFailure(why), announce !== atOnce)
   }
 
-  /** Only who signs in here ends what was there for good; who follows others goes where the higher generation is. */
   function begin(next: Held, announce: Announce = atOnce): void {
-    if (held) ended.set(held.record.id, 'replaced')
-    follow(next, announce)
-  }
-
-  function follow(next: Held, announce: Announce): void {
     const replaces = !!held
     leave('replaced', announce)
     take(next)
@@ -211,7 +219,7 @@ export function createTokenManager({
 
   function end(why: SignedOutReason, announce: Announce = atOnce): void {
     const was = status
-    if (was === 'starting' && why === 'requested') isBlind = true
+    if (was === 'starting' && why === 'requested') blindAtMs = beginsAtMs()
     leave(why, announce)
     if (why === 'requested' || why === 'elsewhere') {
       isSignedOutOnPurpose = true
@@ -229,41 +237,44 @@ export function createTokenManager({
 
   function meet(record: StoredRecord, announce: Announce = atOnce): Meeting {
     const before = seen
-    seen = Math.max(seen, record.generation)
+    see(record)
+    const mine = held?.record
+    const order = mine ? compareRecords(record, mine) : 1
     if (isTombstone(record)) {
-      ended.set(record.id, 'signed-out')
-      // A signed-out id is absorbing whatever the order; of two sign-ins the higher generation wins.
-      const concerns = !held || held.record.id === record.id || record.generation > held.record.generation
-      if (!concerns) return 'stale'
-      const mine = held?.record
+      ended.add(record.id)
+      // A signed-out id is absorbing whatever the order.
+      if (mine?.id !== record.id && order <= 0) return outrank(record, 'stale')
       if (held) end('elsewhere', announce)
       isSignedOutOnPurpose = true
       // Whoever signed out had not seen these tokens, and revoked older ones.
       if (mine?.id === record.id && mine.generation >= record.generation) revokeLate(mine.id, mine.tokens)
       return 'ended'
     }
-    // A sign-out while nothing was known yet meant whatever is met first.
-    if (isBlind) {
-      isBlind = false
-      ended.set(record.id, 'signed-out')
-    }
-    if (ended.has(record.id)) return 'undead'
-    if (held) {
-      const mine = held.record
-      if (record.generation < mine.generation) return 'stale'
-      if (record.generation === mine.generation && isSamePair(record, mine)) {
+    if ((record.begunAtMs ?? 0) < blindAtMs) ended.add(record.id)
+    if (ended.has(record.id)) return outrank(record, 'undead')
+    if (held && mine) {
+      if (order < 0) return outrank(record, 'stale')
+      if (order === 0 && isSamePair(record, mine)) {
         held = { record, life: held.life }
         return 'known'
       }
-    } else if (record.generation < before || (past?.id === record.id && record.generation <= past.generation)) {
-      return 'stale'
-    }
+    } else if (past && compareRecords(record, past) < (past.id === record.id ? 1 : 0)) {
+      // A sign-out is for what came before, too.
+      return ended.has(past.id) ? 'undead' : 'stale'
+    } else if (record.generation < before) return 'stale'
     const next: Held = { record, life: lifetimeOf(record) }
     if (held?.record.id === record.id) renewed(next, announce, 'adopted')
     // Nothing was known yet: what calls wait for is here, and nobody's sign-in ended.
     else if (status === 'starting') start(record, announce)
-    else follow(next, announce)
+    else begin(next, announce)
     return 'adopted'
+  }
+
+  /** What does not count may stand above what is held, which is then raised, so that it can be written over. */
+  function outrank({ generation }: StoredRecord, meeting: 'stale' | 'undead'): Meeting {
+    if (held && held.record.generation <= generation)
+      note({ ...held, record: { ...held.record, generation: seen + 1 } })
+    return meeting
   }
 
   function start(found: LiveRecord | { reason?: SignedOutReason } | { error: SessionError }, announce: Announce): void {
@@ -297,7 +308,8 @@ export function createTokenManager({
     get isSignedOutOnPurpose() {
       return isSignedOutOnPurpose
     },
-    isSignedOut: id => ended.get(id) === 'signed-out',
+    beginsAtMs,
+    isSignedOut: id => ended.has(id),
     get state() {
       snapshot ??= describe()
       return snapshot
@@ -309,20 +321,15 @@ export function createTokenManager({
     ageMs: () => (held ? ageMs(held.life, clock) : 0),
     meet,
     sawAll() {
-      isBlind = false
+      blindAtMs = 0
     },
     supersede(record, isSignOut) {
-      seen = Math.max(seen, record.generation)
-      if (record.id !== held?.record.id && !ended.has(record.id)) {
-        ended.set(record.id, isSignOut || isTombstone(record) ? 'signed-out' : 'replaced')
-      }
+      see(record)
+      if (isSignOut || isTombstone(record)) ended.add(record.id)
     },
     begin,
     renewed,
-    note(next) {
-      held = next
-      seen = Math.max(seen, next.record.generation)
-    },
+    note,
     end,
     start,
     lifetimeOf,

@@ -16,6 +16,8 @@ export interface LiveRecord {
   readonly id: string
   /** Orders everything ever written under this key; never restarts. */
   readonly generation: number
+  /** When the sign-in began, by the wall clock; later than every other that its context had seen. Of two sign-ins the later counts. */
+  readonly begunAtMs?: number | undefined
   /** The name of the grant that obtained the tokens. */
   readonly grant: string
   readonly tokens: TokenSet
@@ -31,6 +33,7 @@ export interface Tombstone {
   readonly v: 1
   readonly id: string
   readonly generation: number
+  readonly begunAtMs?: number | undefined
   readonly signedOut: true
 }
 
@@ -41,6 +44,15 @@ export const isTombstone = (record: StoredRecord): record is Tombstone => 'signe
 /** Whether nothing was rotated between them: the same sign-in with the same tokens. */
 export const isSamePair = (a: LiveRecord, b: LiveRecord): boolean =>
   a.id === b.id && a.tokens.accessToken === b.tokens.accessToken && a.tokens.refreshToken === b.tokens.refreshToken
+
+/**
+ * Which of two records counts: positive where `a` does. Of two sign-ins the later; within one, and where it is not known when they began,
+ * the higher generation. 0: neither, so what is stored does.
+ */
+export function compareRecords(a: StoredRecord, b: StoredRecord): number {
+  const isKnown = a.id !== b.id && a.begunAtMs !== undefined && b.begunAtMs !== undefined
+  return (isKnown && (a.begunAtMs as number) - (b.begunAtMs as number)) || a.generation - b.generation
+}
 
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
 // Far from where counting on would lose precision.
@@ -61,9 +73,8 @@ export function parseRecord(text: string): StoredRecord | undefined {
 
 /** Whether a value, from a storage or a message, is a record in every field that Latchkey reads. */
 export function isRecord(value: unknown): value is StoredRecord {
-  if (!isObject(value) || value.v !== 1 || typeof value.id !== 'string' || !isGeneration(value.generation)) {
-    return false
-  }
+  if (!isObject(value) || value.v !== 1 || typeof value.id !== 'string' || !isGeneration(value.generation)) return false
+  if (value.begunAtMs !== undefined && !isGeneration(Math.floor(value.begunAtMs as number))) return false
   if (value.signedOut === true) return true
   const { tokens, attempt } = value
   return (

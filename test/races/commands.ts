@@ -128,6 +128,7 @@ export class Stage {
       session: undefined as never,
       isStarted: false,
       family: undefined,
+      inFamily: undefined,
       isDisposed: false,
       ended: new Set(),
       left: new Set(),
@@ -145,7 +146,7 @@ export class Stage {
       pending: new Set(),
       ops: 0,
       open: new Set(),
-      isBlind: false,
+      blindAtMs: undefined,
       mustRead: false,
       hasTrouble: false,
       settled: new Set(),
@@ -317,6 +318,7 @@ export class Stage {
 
   /** After a sign-out nobody waits on. */
   checkNow(): void {
+    for (const context of this.world.contexts) this.judge.checkOrder(context)
     for (const call of this.unfinished) {
       if (!call.isSettled && !call.context.realm.isDead)
         this.world.violate(4, `call ${call.number} (${call.what}) still waits after the sign-out`)
@@ -385,6 +387,7 @@ export class Stage {
         return
       case 'jumpWall':
         world.hasJumped = true
+        world.wasSetBack ||= argument < 500
         world.wallOffsetMs += (argument - 500) * 2000
         return
       case 'jumpMonotonic':
@@ -489,7 +492,10 @@ export class Stage {
     const waiting = [...context.pending].filter(
       call => !call.isBusy && ['token', 'GET', 'POST', 'headers'].includes(call.what),
     )
-    if (before.status === 'starting') context.isBlind = true
+    if (before.status === 'starting') {
+      context.blindAtMs = world.timeMs
+      judge.blindSignOutAtMs = world.timeMs
+    }
     // Known before the call: its events and its revocation are judged by it.
     for (const known of new Set([family, this.storedFamily(context)])) {
       if (known) judge.endBySignOut(known, context)

@@ -46,11 +46,7 @@ export async function checkEnd(stage: Stage): Promise<void> {
     // Of two sign-ins at once one wins.
     const stored = parseStored(stage.storages.itemsOf(context.realm).get(key))
     if (stored && judge.familyOf(stored) !== family.name) continue
-    world.violate(
-      3,
-      `${context.name} can't use ${family.name}, which lives: ${status ?? String(call?.error)}`,
-      judge.asBlind,
-    )
+    world.violate(3, `${context.name} can't use ${family.name}, which lives: ${status ?? String(call?.error)}`)
   }
   for (const { name, session } of alive) judge.checkLeak(`the session of ${name}`, inspect(session, { depth: 8 }))
   checkStored(stage)
@@ -90,7 +86,6 @@ function checkStored({ world, judge, servers, storages }: Stage): void {
     world.violate(
       3,
       `${last.refresh} of ${last.name} should be stored; there is ${stored?.tokens?.refreshToken ?? text}`,
-      judge.asBlind,
     )
 }
 

@@ -1,5 +1,4 @@
 import type { SessionEvents, TokenResponse, TokenSet } from '../../src/index.ts'
-import { defects } from './known.ts'
 import type { Locks } from './lock.ts'
 import type { Servers } from './servers.ts'
 import { patienceMs, type StorageEvents } from './storage.ts'
@@ -9,6 +8,7 @@ interface StoredShape {
   v?: number
   id: string
   generation: number
+  begunAtMs?: number
   signedOut?: true
   grant?: string
   tokens?: { accessToken: string; refreshToken?: string; scope?: string }
@@ -62,14 +62,18 @@ export class Judge implements StorageEvents {
   corruptions = 0
   evictions = 0
   removals = 0
-  /** Somebody signed out before the first read, and has looked since. */
-  hasBlindSignOut = false
+  /** When somebody signed out before the first read, last. */
+  blindSignOutAtMs = 0
   readonly #endsRead = new Map<string, number>()
   /** Refresh tokens that somebody wrote without holding the lock: saved late, or at a sign-in. */
   readonly storedAside = new Set<string>()
   /** A write took effect after its context had given it up. */
   hasLateWrites = false
   #signInTokens = new Set<string>()
+  /** By sign-in: when its first tokens came. */
+  readonly #begunAtMs = new Map<string, number>()
+  /** By sign-in: its place among all, as its records say. */
+  readonly #places = new Map<string, number>()
   #active = new Set<{ context: Context; family: string; refresh: string; startedAtMs: number }>()
   #overwritten = new Map<string, number>()
   #familyOfId = new Map<string, string>()
@@ -88,10 +92,6 @@ export class Judge implements StorageEvents {
   get #isSeenGone() {
     const { watch, channel } = this.world.setting
     return this.evictions + this.removals > 0 && (watch || channel)
-  }
-
-  get asBlind() {
-    return this.hasBlindSignOut && defects.blind
   }
 
   get #isCommon() {
@@ -200,11 +200,6 @@ export class Judge implements StorageEvents {
     return leftMs <= Math.min(60_000, lifetimeMs / 4) || askedAtMs >= issued.expiresAtMs - lifetimeMs || isAsking
   }
 
-  #see(context: Context): void {
-    if (context.isBlind) this.hasBlindSignOut = true
-    context.isBlind = false
-  }
-
   onRobbed(realm: Realm): void {
     this.robbed.add(realm)
   }
@@ -218,6 +213,7 @@ export class Judge implements StorageEvents {
   onSignInAnswer(context: Context, response: TokenResponse): void {
     this.signInAnswers++
     this.#signInTokens.add(response.refresh_token ?? '')
+    this.#begunAtMs.set(response.scope ?? '', this.world.timeMs)
     this.#received(context, response.refresh_token)
     for (const call of context.pending) if (call.what === 'signIn') call.begins = response.scope ?? undefined
     this.world.note(context, () => `signs in as ${response.scope}`)
@@ -257,14 +253,21 @@ export class Judge implements StorageEvents {
   }
 
   onRevoke(context: Context, { accessToken, refreshToken: refresh }: TokenSet): void {
+    const { world } = this
     const family = this.servers.accessTokens.get(accessToken)?.family.name ?? '?'
-    this.world.note(context, () => `revokes ${refresh} of ${family}`)
-    if (context.answered.has(refresh ?? '')) this.world.coverage.reach('pairs revoked late')
+    world.note(context, () => `revokes ${refresh} of ${family}`)
+    if (context.answered.has(refresh ?? '')) world.coverage.reach('pairs revoked late')
     this.revokedByClient.add(family)
     // The one that took its place was signed out of, which is all that may be left to see.
     const isOverToo = this.replaced.has(family) && this.signedOut.size > 0
-    if (!this.signedOut.has(family) && !isOverToo && !this.#isSeenGone)
-      this.world.violate(3, `${context.name} revokes ${family}, which nobody signed out of`, this.asBlind)
+    // A sign-out is for what began before, too, as far as clocks can tell.
+    const begunAtMs = this.#begunAtMs.get(family) ?? 0
+    const isCovered =
+      begunAtMs < this.blindSignOutAtMs ||
+      [...this.signedOut.keys()].some(other => (this.#begunAtMs.get(other) ?? 0) >= begunAtMs)
+    const isMistaken = world.wasSetBack && (this.blindSignOutAtMs > 0 || this.signedOut.size > 0)
+    if (!isOverToo && !isCovered && !isMistaken && !this.#isSeenGone)
+      world.violate(3, `${context.name} revokes ${family}, which nobody signed out of`)
   }
 
   // --- storage (2, 5, 10)
@@ -276,16 +279,14 @@ export class Judge implements StorageEvents {
     // Whoever waits for a read longer than it should may still take what it brings.
     if (record?.tokens && record.generation >= context.highestGeneration)
       context.left.delete(this.familyOf(record) ?? '')
-    if (text === undefined && isInTime) this.#see(context)
-    // Late for us is not always late for a context whose timers slept.
-    if (context.isBlind && record) this.hasBlindSignOut = true
+    if (text === undefined && isInTime) context.blindAtMs = undefined
     if (!isInTime || !record) return
     const family = this.familyOf(record)
     if (!family) return
     context.readFamily = family
     context.readAt.set(family, Math.max(record.generation, context.readAt.get(family) ?? 0))
-    if (context.isBlind) this.endBySignOut(family, context)
-    this.#see(context)
+    if ((this.#begunAtMs.get(family) ?? 0) < (context.blindAtMs ?? 0)) this.endBySignOut(family, context)
+    context.blindAtMs = undefined
     if (record.signedOut) {
       context.ended.add(family)
       // A read answers some promise turns before the engine has it: what is sent in between can't know.
@@ -322,6 +323,7 @@ export class Judge implements StorageEvents {
     if (record) context.highestGeneration = Math.max(context.highestGeneration, record.generation)
     if (record?.attempt && !record.attempt.retryAtMs) context.attemptAt = this.world.steps
     const family = record?.tokens && this.familyOf(record)
+    if (family) this.#places.set(family, Math.max(record.begunAtMs ?? 0, this.#places.get(family) ?? 0))
     // A sign-out ends what it finds, also where that can't be marked.
     const found = record?.signedOut && this.familyOf(record)
     if (found && [...context.pending].some(({ what }) => what === 'signOut')) this.endBySignOut(found, context)
@@ -341,7 +343,7 @@ export class Judge implements StorageEvents {
     if (!isBeginning && context.unsaved.delete(record?.tokens?.refreshToken ?? '')) context.savedAt = this.world.steps
   }
 
-  onWrite(context: Context, before: string | undefined, text: string | undefined): void {
+  onWrite(context: Context, before: string | undefined, text: string | undefined, readText: string | undefined): void {
     const { world } = this
     const last = parseStored(before)
     const record = parseStored(text)
@@ -357,7 +359,7 @@ export class Judge implements StorageEvents {
     const refresh = record.tokens?.refreshToken
     // A sign-in may; its write may also land when its call is over.
     const isNew = isBeginning || (this.#signInTokens.has(refresh ?? '') && !this.everStored.has(refresh ?? ''))
-    if (before !== undefined && !last && before === context.readText && !isNew)
+    if (before !== undefined && !last && before === readText && !isNew)
       world.violate(10, `${context.name} writes over a record that is damaged or foreign`)
     context.highestGeneration = Math.max(context.highestGeneration, record.generation)
     if (family && record.tokens) context.settled.add(family)
@@ -458,7 +460,7 @@ export class Judge implements StorageEvents {
       world.violate(5, `call ${call.number} began under ${call.family} and is sent under ${family}`)
     const isJustRead = this.#endsRead.get(`${context.name} ${family}`) === this.world.steps
     if (this.#isOver(context, family) && !isJustRead)
-      world.violate(5, `call ${call.number} is sent under ${family}, which ended there`, this.asBlind)
+      world.violate(5, `call ${call.number} is sent under ${family}, which ended there`)
   }
 
   onStatus(context: Context, call: Call | undefined, status: number, token: string | undefined): void {
@@ -474,10 +476,10 @@ export class Judge implements StorageEvents {
     world.note(context, () => `signed out of ${family}: ${reason}`)
     const known = family ? this.servers.families.get(family) : undefined
     // It is on its way into the storage.
-    const isFresh = [...context.pending].some(({ begins }) => !!family && begins === family)
+    const isFresh = !world.wasSetBack && [...context.pending].some(({ begins }) => !!family && begins === family)
     const isExplained = {
       requested: () => !family || this.signedOut.get(family)?.has(context),
-      // Also of another sign-in, whose record has the higher generation; but what is being saved beats what was there.
+      // Also of a later sign-in; but what is being saved beats what was there.
       elsewhere: () => this.#isSeenGone || (isFresh ? this.signedOut.has(family as string) : this.signedOut.size > 0),
       replaced: () => this.signInAnswers > 1,
       refused: () => (known ? known.refusals > 0 : [...this.servers.families.values()].some(one => one.refusals > 0)),
@@ -485,16 +487,20 @@ export class Judge implements StorageEvents {
       storage_corrupt: () => this.corruptions > 0,
       key_lost: () => false,
     }[reason]()
-    if (!isExplained)
-      world.violate(
-        3,
-        `${context.name} is signed out of ${family}: ${reason}`,
-        (isFresh && defects.fresh) || this.asBlind,
-      )
+    if (!isExplained) world.violate(3, `${context.name} is signed out of ${family}: ${reason}`)
     if (reason === 'elsewhere') world.coverage.reach('sign-outs learned elsewhere')
     const isFinal = reason === 'requested' || (reason === 'elsewhere' && !this.evictions)
     // Events come after the lock is free: the session may be further on.
     if (family && isFinal && familyNow(context) !== family) context.ended.add(family)
+  }
+
+  /** Only a later sign-in takes the place of one, whatever the generations. */
+  checkOrder(context: Context): void {
+    const { inFamily: before } = context
+    context.inFamily = familyNow(context)
+    const [was, is] = [before, context.inFamily].map(family => this.#places.get(family ?? ''))
+    if (was !== undefined && is !== undefined && is < was)
+      this.world.violate(3, `${context.name} goes from ${before} to ${context.inFamily}, which began earlier`)
   }
 
   /** No token in anything that an app may print. */

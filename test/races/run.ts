@@ -37,15 +37,15 @@ export async function play({ setting, commands }: Play, coverage: Coverage, line
       world.rng = createRng(command.seed)
       await stage.run(command)
       stage.checkNow()
-      for (let step = 0; step < command.steps && !world.violation; step++) if (!(await world.step())) break
+      for (let step = 0; step < command.steps && !world.violation; step++) {
+        if (!(await world.step())) break
+        stage.checkNow()
+      }
       if (world.violation) throw world.violation
     }
     await checkEnd(stage)
     await drain()
     if (world.violation) throw world.violation
-  } catch (error) {
-    if (!world.knownAs || error !== world.violation) throw error
-    coverage.end(world.knownAs)
   } finally {
     process.off('unhandledRejection', lost)
     release()

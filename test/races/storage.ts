@@ -18,8 +18,8 @@ export interface StorageEvents {
   onWriteBegins(context: Context, text: string): void
   /** A write takes effect that was given up. */
   onLateWrite(): void
-  /** A write took effect. */
-  onWrite(context: Context, before: string | undefined, text: string | undefined): void
+  /** A write took effect. `readText`: what its context had read last when it asked for it. */
+  onWrite(context: Context, before: string | undefined, text: string | undefined, readText: string | undefined): void
   /** The context hears in time that it is saved. */
   onWritten(context: Context, text: string): void
   onWriteFailed(context: Context, text: string): void
@@ -119,6 +119,7 @@ export function createStorages(world: World, events: StorageEvents): Storages {
         const me = context()
         events.onWriteBegins(me, text)
         const askedAtMs = world.timeMs
+        const { readText } = me
         return operate<boolean>(
           me,
           'write',
@@ -133,7 +134,7 @@ export function createStorages(world: World, events: StorageEvents): Storages {
             }
             items.set(key, text)
             world.note(me, () => `wrote ${text}`)
-            events.onWrite(me, before, text)
+            events.onWrite(me, before, text, readText)
             changed(me.realm)
             return true
           },
@@ -170,7 +171,7 @@ export function createStorages(world: World, events: StorageEvents): Storages {
               const before = itemsOf(me.realm).get(key)
               itemsOf(me.realm).delete(key)
               world.note(me, () => 'removed the item')
-              events.onWrite(me, before, undefined)
+              events.onWrite(me, before, undefined, me.readText)
               changed(me.realm)
             },
             () => {},

@@ -1,7 +1,6 @@
 import type { Session } from '../../src/index.ts'
 import { createRng, drain, type Rng, Timers } from './clock.ts'
 import type { Coverage } from './coverage.ts'
-import { known } from './known.ts'
 
 const mostSteps = 10_000
 
@@ -43,6 +42,8 @@ export interface Context {
   isStarted: boolean
   /** The sign-in that it was seen in last. */
   family: string | undefined
+  /** The sign-in that it was in after the last step. */
+  inFamily: string | undefined
   isDisposed: boolean
   /** Sign-ins that must not be heard of again from here. */
   readonly ended: Set<string>
@@ -72,8 +73,8 @@ export interface Context {
   ops: number
   /** When the operations of its storage that are open began. */
   readonly open: Set<{ readonly atMs: number }>
-  /** It was signed out before it could look at the storage: that means whatever it sees there first. */
-  isBlind: boolean
+  /** When it was signed out before it could look at the storage: that means whatever sign-in had begun by then. */
+  blindAtMs: number | undefined
   /** It woke up and has not looked at the storage since. */
   mustRead: boolean
   /** Its storage failed or was late. */
@@ -156,6 +157,7 @@ export class World {
   isEnding = false
   /** A clock was moved: what is expired may differ from context to context. */
   hasJumped = false
+  wasSetBack = false
   /** Whose code runs: nobody else's does until everything is drained. */
   current: Realm | undefined
   violation: Violation | undefined
@@ -179,12 +181,8 @@ export class World {
     )
   }
 
-  knownAs: string | undefined
-
-  /** `as`: the known defect that this would be. */
-  violate(invariant: number, message: string, as?: string | false): void {
+  violate(invariant: number, message: string): void {
     if (this.violation) return
-    this.knownAs = as && known[as]?.includes(invariant) ? as : undefined
     this.violation = new Violation(invariant, message)
     this.note(undefined, () => `*** invariant ${invariant}: ${message}`)
   }
