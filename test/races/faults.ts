@@ -16,10 +16,11 @@ const access = 'engine/access.ts'
 const authFetch = 'engine/auth-fetch.ts'
 const identity = 'engine/identity.ts'
 const commitStep = 'const { update, isCurrent } = await advance(flight, base, make, announce)'
-const reread = 'const meeting = manager.meet(reading.record, announce)'
+const record = 'values/record.ts'
+const reread = '(!ended.aborted || isTombstone(reading.record)))\n      manager.meet(reading.record, announce)'
 
 export const faults: readonly Fault[] = [
-  one('the record is not adopted under the lock', renewal, reread, "const meeting = 'known' as string"),
+  one('the record is not adopted under the lock', renewal, reread, 'ended.aborted)\n      return signedOutFailure()'),
   one(
     'the attempt is not written ahead',
     renewal,
@@ -51,16 +52,40 @@ export const faults: readonly Fault[] = [
   one(
     'a generation as high as ours is stale',
     manager,
-    'if (record.generation < mine.generation) return',
-    'if (record.generation <= mine.generation) return',
+    "if (order < 0) return outrank(record, 'stale')",
+    "if (order <= 0) return outrank(record, 'stale')",
   ),
-  one('a lower generation is adopted', manager, "if (record.generation < mine.generation) return 'stale'", ''),
-  one('a sign-in that ended may come back', manager, "if (ended.has(record.id)) return 'undead'", ''),
+  one('a lower generation is adopted', manager, "if (order < 0) return outrank(record, 'stale')", ''),
+  one('a sign-in that ended may come back', manager, "if (ended.has(record.id)) return outrank(record, 'undead')", ''),
+  one(
+    'of two sign-ins the higher generation counts',
+    record,
+    'const isKnown = a.id !== b.id && ',
+    'const isKnown = false && ',
+  ),
+  one(
+    'a sign-in is not placed above what it finds',
+    identity,
+    'Math.max(record.generation, generation + 1)',
+    'record.generation',
+  ),
+  one(
+    'a sign-out before the first read is for whatever comes',
+    manager,
+    "why === 'requested') blindAtMs = beginsAtMs()",
+    "why === 'requested') blindAtMs = Number.POSITIVE_INFINITY",
+  ),
+  one(
+    'a sign-out before the first read is forgotten',
+    manager,
+    "why === 'requested') blindAtMs = beginsAtMs()",
+    "why === 'requested') blindAtMs = 0",
+  ),
   one(
     'a tombstone counts by its generation only',
     manager,
-    'const concerns = !held || held.record.id === record.id ||',
-    'const concerns = !held ||',
+    "if (mine?.id !== record.id && order <= 0) return outrank(record, 'stale')",
+    "if (order <= 0) return outrank(record, 'stale')",
   ),
   one(
     'the generation does not grow',
@@ -154,12 +179,7 @@ export const faults: readonly Fault[] = [
       { file: 'session/wiring.ts', from: ' && !manager.held?.record.refused', to: '' },
     ],
   },
-  one(
-    'a sign-out leaves no tombstone',
-    identity,
-    'return endedId === undefined ? undefined : tombstoneOf(endedId)',
-    'return undefined',
-  ),
+  one('a sign-out leaves no tombstone', identity, 'return ended && tombstoneOf(ended)', 'return undefined'),
   one(
     'a stale 401 renews',
     authFetch,

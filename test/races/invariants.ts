@@ -285,7 +285,11 @@ export class Judge implements StorageEvents {
     if (!family) return
     context.readFamily = family
     context.readAt.set(family, Math.max(record.generation, context.readAt.get(family) ?? 0))
-    if ((this.#begunAtMs.get(family) ?? 0) < (context.blindAtMs ?? 0)) this.endBySignOut(family, context)
+    if ((this.#begunAtMs.get(family) ?? 0) < (context.blindAtMs ?? 0)) {
+      this.endBySignOut(family, context)
+      // By its own clock.
+      if (!this.world.wasSetBack) context.ended.add(family)
+    }
     context.blindAtMs = undefined
     if (record.signedOut) {
       context.ended.add(family)
