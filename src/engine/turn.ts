@@ -63,13 +63,15 @@ export function createTurns(lock: Lock, fallback: Lock, onHopeless: () => void):
         if (isReleased) end('done')
         else stopTimer = startTimer(() => end('done'), longestReleaseMs)
       }
+      // Others may find out at the same time that it can never work.
+      const asked = current
       const refusedOrOver = (error?: unknown) => {
         isReleased = true
         if (state === 'ran') return end('done')
         // Still 'running': the lock was stolen, and its body goes on to its end.
         if (state !== 'waiting') return
         const none = error === undefined || hopeless.includes((error as Error | null)?.name ?? '')
-        if (!none || current === fallback) return giveUp('timeout')
+        if (!none || asked === fallback) return giveUp('timeout')
         if (current === lock) onHopeless()
         current = fallback
         end(take(name, options, body))
@@ -77,7 +79,7 @@ export function createTurns(lock: Lock, fallback: Lock, onHopeless: () => void):
       try {
         // The Web Locks API refuses a signal together with steal.
         const how = options.steal ? { steal: true } : { signal: waiting.signal }
-        Promise.resolve(current.request(name, how, callback)).then(
+        Promise.resolve(asked.request(name, how, callback)).then(
           () => refusedOrOver(),
           error => refusedOrOver(error ?? new Error()),
         )
