@@ -212,6 +212,8 @@ export function createRenewal(options: RenewalOptions): Renewal {
     // Two that waited as long may both have read before either wrote: the claim that stands counts.
     await sleep(claimMs)
     const reading = await store.read()
+    if (reading.what === 'value') manager.meet(reading.record)
+    if (flight.ended.aborted) return undefined
     const by = reading.what === 'value' && 'attempt' in reading.record ? reading.record.attempt?.by : undefined
     return by === undefined || by === options.self ? 'steal' : 'again'
   }
