@@ -1,9 +1,10 @@
 import { ageMs, type Clock, createLifetime, type Lifetime, remainingMs } from '../values/clock.ts'
 import { type Failure, type SessionError, toError } from '../values/errors.ts'
-import { callSafely, type Emitter } from '../values/events.ts'
-import { type Claims, readClaims } from '../values/jwt.ts'
+import type { Emitter } from '../values/events.ts'
+import type { Claims } from '../values/jwt.ts'
+import { LateMap } from '../values/late-map.ts'
 import { isSamePair, isTombstone, type LiveRecord, type StoredRecord } from '../values/record.ts'
-import type { TokenSet } from '../values/token-set.ts'
+import { claimsOf, type TokenSet } from '../values/token-set.ts'
 import type { Home } from './flight.ts'
 
 export type SignedOutReason =
@@ -31,6 +32,11 @@ export interface SessionEvents {
   degraded: { readonly what: 'lock' | 'storage' | 'channel' | 'redirects' }
   'insufficient-scope': StepUpRequest
   request: RequestReport
+}
+
+/** With what `subscribe` hears. */
+export interface AllEvents extends SessionEvents {
+  changed: undefined
 }
 
 /** What a resource server asks for beyond the token it got (RFC 6750 §3.1, RFC 9470 §3). `url` is origin and path. */
@@ -122,10 +128,10 @@ interface ManagerOptions {
   readonly home: Home
   readonly clock: Clock
   readonly aheadMs: number
-  readonly emitter: Emitter<SessionEvents>
-  readonly canRenew: (tokens: TokenSet) => boolean
+  readonly emitter: Emitter<AllEvents>
+  canRenew(tokens: TokenSet): boolean
   /** Tokens of a sign-in that ended: nobody else can hand them to the server. */
-  readonly revokeLate: (id: string, tokens: TokenSet) => void
+  revokeLate(id: string, tokens: TokenSet): void
 }
 
 export const signedOutFailure = (reason?: SignedOutReason): Failure => ({
@@ -135,14 +141,9 @@ export const signedOutFailure = (reason?: SignedOutReason): Failure => ({
     : 'Nobody is signed in. Call session.signIn() or session.adopt() first.',
 })
 
-export function createTokenManager({
-  home,
-  clock,
-  aheadMs,
-  emitter,
-  canRenew,
-  revokeLate,
-}: ManagerOptions): TokenManager {
+export function createTokenManager(options: ManagerOptions): TokenManager {
+  const { home, clock, aheadMs, emitter } = options
+  const revokeLate = (id: string, tokens: TokenSet) => options.revokeLate(id, tokens)
   let status: SessionState['status'] = 'starting'
   let held: Held | undefined
   let reason: SignedOutReason | undefined
@@ -155,15 +156,14 @@ export function createTokenManager({
   let isBlind = false
   // What was held when the session ended here: it must not come back from a storage that still has it.
   let past: LiveRecord | undefined
-  const ended = new Map<string, 'signed-out' | 'replaced'>()
+  const ended = new LateMap<string, 'signed-out' | 'replaced'>()
   let over: ReturnType<typeof createOver> | undefined
-  const subscribers = new Set<{ listener: () => void }>()
 
   function changed(announce: Announce, tell?: () => void): void {
     snapshot = undefined
     const before = epoch
     announce(() => {
-      for (const { listener } of [...subscribers]) callSafely(listener, undefined)
+      emitter.emit('changed', undefined)
       // News of a sign-in that was replaced while the lock was being released would only confuse.
       if (before === epoch) tell?.()
     })
@@ -281,30 +281,14 @@ export function createTokenManager({
     changed(announce, () => emitter.emit('renewed', { how, ...expiry() }))
   }
 
-  return {
-    get held() {
-      return held
-    },
-    get status() {
-      return status
-    },
-    get epoch() {
-      return epoch
-    },
-    get seen() {
-      return seen
-    },
-    get isSignedOutOnPurpose() {
-      return isSignedOutOnPurpose
-    },
+  const manager: Omit<TokenManager, keyof Getters> & Read = {
+    current: () => held,
+    look: () => ({ status, epoch, seen, isSignedOutOnPurpose }),
+    snapshot: () => (snapshot ??= describe()),
     isSignedOut: id => ended.get(id) === 'signed-out',
-    get state() {
-      snapshot ??= describe()
-      return snapshot
-    },
     signedOutError: challenge =>
       toError(signedOutFailure(status === 'signed-out' ? reason : epoch ? 'replaced' : undefined), challenge),
-    canRenew,
+    canRenew: tokens => options.canRenew(tokens),
     remainingMs: () => (held ? remainingMs(held.life, clock) : 0),
     ageMs: () => (held ? ageMs(held.life, clock) : 0),
     meet,
@@ -330,21 +314,56 @@ export function createTokenManager({
       over ??= createOver()
       return of === epoch ? over.promise : Promise.resolve()
     },
-    subscribe(listener) {
-      const entry = { listener }
-      subscribers.add(entry)
-      return () => void subscribers.delete(entry)
-    },
+    subscribe: listener => emitter.on('changed', listener),
   }
+  return Object.setPrototypeOf(manager, Getters.prototype)
 
   function describe(): SessionState {
     if (status === 'signed-in' && held) {
-      const { scope, idToken, accessToken } = held.record.tokens
-      const claims = readClaims(idToken) ?? readClaims(accessToken)
+      const { tokens } = held.record
+      const { scope } = tokens
+      const claims = claimsOf(tokens)
       return { status, ...expiry(), ...(scope && { scope }), ...(claims && { claims }) }
     }
     if (status === 'starting') return startError ? { status, error: startError } : { status }
     return reason ? { status: 'signed-out', reason } : { status: 'signed-out' }
+  }
+}
+
+interface Read {
+  current(): Held | undefined
+  look(): Pick<TokenManager, 'status' | 'epoch' | 'seen' | 'isSignedOutOnPurpose'>
+  snapshot(): SessionState
+}
+
+/** All managers share them: an object with getters of its own is a hash table to engines, ten times as big and slow to ask. */
+abstract class Getters implements Read {
+  abstract current(): Held | undefined
+  abstract look(): ReturnType<Read['look']>
+  abstract snapshot(): SessionState
+
+  get held() {
+    return this.current()
+  }
+
+  get status() {
+    return this.look().status
+  }
+
+  get epoch() {
+    return this.look().epoch
+  }
+
+  get seen() {
+    return this.look().seen
+  }
+
+  get isSignedOutOnPurpose() {
+    return this.look().isSignedOutOnPurpose
+  }
+
+  get state() {
+    return this.snapshot()
   }
 }
 

@@ -1,11 +1,11 @@
 import { bearer } from '../attach/bearer.ts'
 import { type Access, abortable } from '../engine/access.ts'
 import { isFailure } from '../engine/flight.ts'
-import type { SessionEvents, SessionState } from '../engine/token-manager.ts'
+import type { AllEvents, SessionState } from '../engine/token-manager.ts'
 import type { Grant, GrantContext, SignInResponse } from '../ports/grant.ts'
 import { systemClock } from '../values/clock.ts'
 import { abortReason, SessionError, toError } from '../values/errors.ts'
-import { createEmitter } from '../values/events.ts'
+import { Emitter } from '../values/events.ts'
 import { chain, isThenable } from '../values/maybe-promise.ts'
 import { createResourceMatcher, type ResourceMatcher } from '../values/resources.ts'
 import { readTokenResponse, type TokenSet } from '../values/token-set.ts'
@@ -35,7 +35,7 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
   })
   const { grant, attach } = key
   const { minIntervalMs } = numbersOf(options.renewal)
-  const emitter = createEmitter<SessionEvents>()
+  const emitter = new Emitter<AllEvents>()
   const raw: typeof fetch = ownFetch
     ? (input, init) => ownFetch(input, init)
     : (input, init) => globalThis.fetch(input, init)
@@ -280,7 +280,7 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
       if (endSession && tokens) await grant.endSession?.(tokens, endSession, contextOf(new AbortController().signal))
     },
     subscribe: listener => start().manager.subscribe(listener),
-    on: emitter.on,
+    on: (type, listener) => emitter.on(type, listener),
     dispose,
     [Symbol.dispose ?? Symbol.for('Symbol.dispose')]: dispose,
   } as SessionBase & { signIn: typeof signIn }

@@ -8,7 +8,7 @@ import { keepFresh } from '../engine/keep-fresh.ts'
 import { createRecordStore } from '../engine/record-store.ts'
 import { createRenewal, type RenewalNumbers } from '../engine/renewal.ts'
 import type { Target } from '../engine/subject.ts'
-import { createTokenManager, type SessionEvents, type TokenManager } from '../engine/token-manager.ts'
+import { type AllEvents, createTokenManager, type TokenManager } from '../engine/token-manager.ts'
 import { createTurns } from '../engine/turn.ts'
 import { createView } from '../engine/view.ts'
 import { memoryLock } from '../locks/memory.ts'
@@ -52,7 +52,7 @@ interface Ground {
   readonly grant: Grant<never>
   readonly attach: Attach
   readonly clock: Clock
-  readonly emitter: Emitter<SessionEvents>
+  readonly emitter: Emitter<AllEvents>
   readonly fetch: typeof fetch
   readonly isResource: ResourceMatcher
   readonly contextOf: (signal: AbortSignal) => GrantContext

@@ -1,5 +1,5 @@
 import { SessionError } from './errors.ts'
-import { readClaims } from './jwt.ts'
+import { type Claims, readClaims } from './jwt.ts'
 
 /** A successful token response as it stands on the wire (RFC 6749 §5.1). Further members are allowed and ignored. */
 export interface TokenResponse {
@@ -62,6 +62,10 @@ export function readTokenResponse(response: unknown, sentAtMs: number, previous?
     ...(jkt && { jkt }),
   }
 }
+
+/** What is claimed about the user: the id token's word, else the access token's. */
+export const claimsOf = ({ idToken, accessToken }: TokenSet): Claims | undefined =>
+  readClaims(idToken) ?? readClaims(accessToken)
 
 /** NaN where nobody knows. A JWT's own life span serves where `expires_in` is missing; its absolute `exp` would trust a foreign clock. */
 function lifetimeSeconds({ expires_in, access_token }: TokenResponse): number {
