@@ -1,9 +1,8 @@
-import type { Attach, AttachRequest } from '../ports/attach.ts'
+import type { Attach } from '../ports/attach.ts'
 import { asksForMore, type Challenge, isTokenRejected, tokenChallenge } from '../values/challenge.ts'
 import type { Clock } from '../values/clock.ts'
 import { isSessionError, toError } from '../values/errors.ts'
 import type { Emitter } from '../values/events.ts'
-import { readClaims } from '../values/jwt.ts'
 import { isThenable } from '../values/maybe-promise.ts'
 import {
   detach,
@@ -17,6 +16,7 @@ import {
   withAuthorization,
 } from '../values/outgoing.ts'
 import type { ResourceMatcher } from '../values/resources.ts'
+import { claimsOf, type TokenSet } from '../values/token-set.ts'
 import type { Access } from './access.ts'
 import { isFailure } from './flight.ts'
 import { followRedirects, isElsewhere } from './redirects.ts'
@@ -30,19 +30,18 @@ export type IsAuthFailure = (
 
 interface AuthFetchOptions {
   readonly fetch: typeof fetch
-  readonly isResource: ResourceMatcher
   readonly attach: Attach
-  readonly access: Access
-  readonly manager: TokenManager
   readonly clock: Clock
   readonly emitter: Emitter<SessionEvents>
   readonly minIntervalMs: number
   readonly renewsAtOnce: boolean
-  readonly isAuthFailure?: IsAuthFailure
-  readonly onStepUp?: (request: StepUpRequest) => boolean | Promise<boolean>
-  readonly whenSignedOut?: 'reject' | 'send-anonymously'
-  readonly redirects?: 'safe' | 'platform'
-  readonly assertUsable: (signal: AbortSignal | null | undefined) => void
+  readonly options: {
+    readonly isAuthFailure?: IsAuthFailure
+    readonly onStepUp?: (request: StepUpRequest) => boolean | Promise<boolean>
+    readonly whenSignedOut?: 'reject' | 'send-anonymously'
+    readonly redirects?: 'safe' | 'platform'
+  }
+  assertUsable(signal: AbortSignal | null | undefined): void
 }
 
 const smallBodyBytes = 16_384
@@ -51,25 +50,39 @@ const smallBodyBytes = 16_384
  * The fetch contract: attach, send, and where the server refuses the token, replace it and send once more.
  * A request belongs to the sign-in it was first sent under and is never sent for another.
  */
-export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
-  const { fetch: raw, isResource, attach, access, manager, emitter } = options
-  const isAnyAnswerAsked = !!options.isAuthFailure || !!attach.retry
-  const authorization = attach.authorization as NonNullable<Attach['authorization']>
-  const isSimple = !!authorization && !isAnyAnswerAsked
-  let isRedirectTold = false
+export class AuthFetch {
+  private readonly session: AuthFetchOptions
+  private readonly access: Access
+  private readonly manager: TokenManager
+  private readonly isResource: ResourceMatcher
+  private readonly isAnyAnswerAsked: boolean
+  private readonly isSimple: boolean
+  private isRedirectTold = false
+  // What the token at hand is sent as.
+  private credential = ''
+  private credited: TokenSet | undefined
 
-  return function sessionFetch(
-    input: string | URL | Request,
-    init: RequestInit | undefined = undefined, // so that the length is 1, as fetch's
-  ): Promise<Response> {
+  constructor(session: AuthFetchOptions, access: Access, manager: TokenManager, isResource: ResourceMatcher) {
+    const { attach, options } = session
+    this.session = session
+    this.access = access
+    this.manager = manager
+    this.isResource = isResource
+    this.isAnyAnswerAsked = !!options.isAuthFailure || !!attach.retry
+    this.isSimple = !!attach.authorization && !this.isAnyAnswerAsked
+  }
+
+  fetch(input: string | URL | Request, init: RequestInit | undefined): Promise<Response> {
+    const { session, isResource } = this
+    const { fetch: raw } = session
     let request: Outgoing | undefined
     try {
       const isRequest = typeof input === 'object' && input !== null && 'headers' in input
       // Read once: what is looked at is what is sent.
       const url = typeof input === 'string' ? input : isRequest ? input.url : `${input as URL}`
       if (isResource(url)) {
-        if (isSimple && !isRequest && (!init || isPlain(init)) && !emitter.has('request')) {
-          const sent = sendAtOnce(url, init)
+        if (this.isSimple && !isRequest && (!init || isPlain(init)) && !session.emitter.has('request')) {
+          const sent = this.sendAtOnce(url, init)
           if (sent) return sent
         }
         request = takeOver(isRequest ? input : url, init)
@@ -80,81 +93,98 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
     }
     if (!request) return raw(input, init)
     // What a Request says of itself is not always where the platform sends it: a subclass may say anything.
-    if (request.request && !isResource(request.url)) {
-      release(request)
-      return dispatch(raw, request, undefined)
-    }
+    if (request.request && !isResource(request.url)) return this.sendAsItIs(request)
     try {
-      options.assertUsable(request.signal)
-      const held = access.peek(request.isOneShot)
-      return held ? send(request, held) : begin(request)
+      session.assertUsable(request.signal)
+      const held = this.access.peek(request.isOneShot)
+      return held ? this.send(request, held) : this.begin(request)
     } catch (error) {
       return Promise.reject(error)
     }
-  } as typeof fetch
+  }
 
   /** The common case, a token at hand and plain data: what a second send would need is made only if the answer asks for it. */
-  function sendAtOnce(url: string, init: RequestInit | undefined): Promise<Response> | undefined {
+  private sendAtOnce(url: string, init: RequestInit | undefined): Promise<Response> | undefined {
+    const { session, manager } = this
+    const { fetch: raw, attach } = session
     try {
-      options.assertUsable(init?.signal)
-      const held = access.peek()
+      session.assertUsable(init?.signal)
+      const held = this.access.peek()
       if (!held) return undefined
+      const { id, tokens } = held.record
       // A renewal that began behind it has met the end of its sign-in, where the storage is synchronous.
-      if (manager.held?.record.id !== held.record.id) throw manager.signedOutError()
-      const sent = withAuthorization(init, authorization(held.record.tokens))
+      if (manager.held?.record.id !== id) throw manager.signedOutError()
+      if (this.credited !== tokens) {
+        this.credential = attach.authorization?.(tokens) ?? ''
+        this.credited = tokens
+      }
+      const sent = withAuthorization(init, this.credential)
       return raw(url, sent).then(response =>
-        response.status < 400 ? response : decide(takeBack(url, sent), held, response),
+        response.status < 400 ? response : this.decide(takeBack(url, sent), held, response),
       )
     } catch (error) {
       return Promise.reject(error)
     }
   }
 
-  function tellRedirects(): void {
-    if (!isRedirectTold) emitter.emit('degraded', { what: 'redirects' })
-    isRedirectTold = true
+  private tellRedirects(): void {
+    if (!this.isRedirectTold) this.session.emitter.emit('degraded', { what: 'redirects' })
+    this.isRedirectTold = true
   }
 
   /** Waits for a token, then sends. */
-  async function begin(request: Outgoing): Promise<Response> {
+  private async begin(request: Outgoing): Promise<Response> {
     detach(request)
     let held: Held
     try {
-      held = await access.get(request)
+      held = await this.access.get(request)
     } catch (error) {
       const isOut = isSessionError(error) && error.code === 'signed_out'
+      if (isOut && this.session.options.whenSignedOut === 'send-anonymously') return this.sendAsItIs(request)
       release(request)
-      if (isOut && options.whenSignedOut === 'send-anonymously') return dispatch(raw, request, undefined)
       throw error
     }
-    return send(request, held)
+    return this.send(request, held)
   }
 
   /** Attaches and sends, if the sign-in is still the one that the request belongs to. */
-  function send(request: Outgoing, held: Held): Promise<Response> {
+  private send(request: Outgoing, held: Held): Promise<Response> {
     const { id, tokens } = held.record
-    if (manager.held?.record.id !== id) return giveUp(request)
-    const headers = attach(describe(request), tokens)
-    if (!isThenable(headers)) return sendWith(request, held, headers)
-    return headers.then(value => (manager.held?.record.id === id ? sendWith(request, held, value) : giveUp(request)))
+    if (this.manager.held?.record.id !== id) return this.giveUp(request)
+    const headers = this.attach(request, tokens)
+    if (!isThenable(headers)) return this.sendWith(request, held, headers)
+    return headers.then(value =>
+      this.manager.held?.record.id === id ? this.sendWith(request, held, value) : this.giveUp(request),
+    )
   }
 
-  function sendWith(request: Outgoing, held: Held, headers: Record<string, string>): Promise<Response> {
+  private attach({ method, url }: Outgoing, tokens: TokenSet): ReturnType<Attach> {
+    const { attach } = this.session
+    return attach({ method, url }, tokens)
+  }
+
+  private dispatch(request: Outgoing, headers?: Record<string, string>, redirect?: RequestRedirect): Promise<Response> {
+    return dispatch(this.session.fetch, request, headers, redirect)
+  }
+
+  private sendAsItIs(request: Outgoing): Promise<Response> {
+    release(request)
+    return this.dispatch(request)
+  }
+
+  private sendWith(request: Outgoing, held: Held, headers: Record<string, string>): Promise<Response> {
     let isGuarded = false
     for (const name in headers) {
       if (name === 'Authorization') continue
       // The caller's own credential wins, and its 401 is the caller's.
-      if (hasHeader(request.headers, name)) {
-        release(request)
-        return dispatch(raw, request, undefined)
-      }
-      isGuarded ||= name.toLowerCase() !== 'authorization' && options.redirects !== 'platform'
+      if (hasHeader(request.headers, name)) return this.sendAsItIs(request)
+      isGuarded ||= name.toLowerCase() !== 'authorization' && this.session.options.redirects !== 'platform'
     }
-    const sent = isGuarded ? sendGuarded(request, held, headers) : dispatch(raw, request, headers)
-    const reported = emitter.has('request') ? report(request, sent) : sent
+    const sent = isGuarded ? this.sendGuarded(request, held, headers) : this.dispatch(request, headers)
+    const reported = this.session.emitter.has('request') ? this.report(request, sent) : sent
     if (request.spare) reported.catch(() => release(request))
     return reported.then(response => {
-      if (response.status >= 400 || isAnyAnswerAsked) return decide(request, held, response)
+      if (response.status >= 400 || this.isAnyAnswerAsked) return this.decide(request, held, response)
       // The common case: nothing to decide.
       if (request.spare) release(request)
       return response
@@ -162,88 +192,79 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
   }
 
   /** A credential that is not `Authorization`: platforms would carry it wherever a redirect leads. */
-  function sendGuarded(request: Outgoing, held: Held, headers: Record<string, string>): Promise<Response> {
-    if (request.redirect === 'manual' || request.redirect === 'error') return dispatch(raw, request, headers)
+  private sendGuarded(request: Outgoing, held: Held, headers: Record<string, string>): Promise<Response> {
+    if (request.redirect === 'manual' || request.redirect === 'error') return this.dispatch(request, headers)
     return followRedirects(request, {
       send: async hop => {
-        if (hop === request) return dispatch(raw, hop, headers, 'manual')
-        const attached = isResource(hop.url) ? await attach(describe(hop), held.record.tokens) : undefined
-        return dispatch(raw, hop, attached, 'manual')
+        if (hop === request) return this.dispatch(hop, headers, 'manual')
+        const attached = this.isResource(hop.url) ? await this.attach(hop, held.record.tokens) : undefined
+        return this.dispatch(hop, attached, 'manual')
       },
       discard,
-      onIgnored: tellRedirects,
+      onIgnored: () => this.tellRedirects(),
     })
   }
 
   /** What to do about an answer; each reason to send again counts once per request. */
-  async function decide(request: Outgoing, held: Held, response: Response): Promise<Response> {
+  private async decide(request: Outgoing, held: Held, response: Response): Promise<Response> {
     // A redirect led out of the resources: the answer is somebody else's, and says nothing about the token.
-    if (response.url && response.url !== request.url && !isResource(response.url)) {
+    if (response.url && response.url !== request.url && !this.isResource(response.url)) {
       release(request)
       return response
     }
     // Some platforms (iOS) lose Authorization on a redirect: not another token helps, but the final URL.
-    if (response.status === 401 && isElsewhere(request.url, response.url)) tellRedirects()
+    if (response.status === 401 && isElsewhere(request.url, response.url)) this.tellRedirects()
     // Asked about every answer: each may bring what the next request needs (RFC 9449 §8.2).
-    const wantsRetry = await attach.retry?.(response, describe(request))
+    const { method, url } = request
+    const { session, manager } = this
+    const wantsRetry = await session.attach.retry?.(response, { method, url })
     if (wantsRetry && !request.isRetried && !request.isOneShot) {
       request.isRetried = true
       discard(response)
-      return send(request, held)
+      return this.send(request, held)
     }
     const refusal = response.status === 401 || response.status === 403 ? tokenChallenge(response) : undefined
-    if (refusal && asksForMore(refusal) && (await isSteppedUp(request, refusal))) {
+    if (refusal && asksForMore(refusal) && (await this.isSteppedUp(request, refusal))) {
       const next = manager.held
-      if (!next || !isSameUser(next, held)) return giveUp(request, response)
+      if (!next || !isSameUser(next, held)) return this.giveUp(request, response)
       discard(response)
-      return send(request, next)
+      return this.send(request, next)
     }
     const isRejected =
       !request.isReplaced &&
-      (options.isAuthFailure
-        ? await askApp(options.isAuthFailure, request, response)
+      (session.options.isAuthFailure
+        ? await askApp(session.options.isAuthFailure, request, response)
         : isTokenRejected(response, refusal))
-    if (isRejected) return replace(request, held, response)
+    if (isRejected) return this.replace(request, held, response)
     release(request)
     return response
   }
 
-  async function askApp(isAuthFailure: IsAuthFailure, { method, url }: Outgoing, response: Response): Promise<boolean> {
-    // The app may look into the body; the response stays unread. What it did not read is let go, or it would be buffered.
-    const copy = response.clone()
-    try {
-      return (await isAuthFailure(copy, { method, url })) === true
-    } catch {
-      return false
-    } finally {
-      if (!copy.bodyUsed) copy.body?.cancel().catch(() => undefined)
-    }
-  }
-
   /** The server refused the token: send again with another, or say why there is none. */
-  async function replace(request: Outgoing, held: Held, response: Response): Promise<Response> {
+  private async replace(request: Outgoing, held: Held, response: Response): Promise<Response> {
+    const { session, manager } = this
     const { id, tokens } = held.record
     const current = manager.held
-    if (current?.record.id !== id) return giveUp(request, response)
+    if (current?.record.id !== id) return this.giveUp(request, response)
     const isStale = current.record.tokens.accessToken !== tokens.accessToken
     if (!isStale || manager.remainingMs() <= 0) {
       if (!isStale && current.record.refused) {
         manager.end('refused')
-        return giveUp(request, response)
+        return this.giveUp(request, response)
       }
-      const isYoung = !options.renewsAtOnce && manager.remainingMs() > 0 && manager.ageMs() < options.minIntervalMs
+      const isYoung = !session.renewsAtOnce && manager.remainingMs() > 0 && manager.ageMs() < session.minIntervalMs
       if (isYoung || (request.isExpired && !isStale) || !manager.canRenew(current.record.tokens)) {
         release(request)
         return response
       }
       // A stream can't be sent again: the answer is the answer, and the next call has a new token.
-      const outcome = access.replace(current, request.signal, true)
+      const outcome = this.access.replace(current, request.signal, true)
       if (request.isOneShot) {
         await outcome.catch(() => undefined)
         return response
       }
       const result = await outcome
-      if (manager.held?.record.id !== id) return giveUp(request, response)
+      if (manager.held?.record.id !== id) return this.giveUp(request, response)
       if (isFailure(result)) {
         if (manager.held.record.refused) manager.end('refused')
         release(request)
@@ -251,20 +272,20 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
       }
     } else if (request.isOneShot) return response
     const next = manager.held
-    if (next?.record.id !== id) return giveUp(request, response)
+    if (next?.record.id !== id) return this.giveUp(request, response)
     request.isReplaced = true
     discard(response)
-    return send(request, next)
+    return this.send(request, next)
   }
 
   /** The sign-in that the request belongs to is over. */
-  async function giveUp(request: Outgoing, response?: Response): Promise<never> {
+  private async giveUp(request: Outgoing, response?: Response): Promise<never> {
     release(request)
-    throw manager.signedOutError(response)
+    throw this.manager.signedOutError(response)
   }
 
   /** 403 `insufficient_scope` (RFC 6750 §3.1) and 401 `insufficient_user_authentication` (RFC 9470): told, and sent again once the app has stepped up. */
-  async function isSteppedUp(request: Outgoing, challenge: Challenge['parameters']): Promise<boolean> {
+  private async isSteppedUp(request: Outgoing, challenge: Challenge['parameters']): Promise<boolean> {
     const maxAge = Number(challenge.max_age ?? Number.NaN)
     const payload: StepUpRequest = {
       url: originAndPath(request.url),
@@ -272,23 +293,24 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
       ...(challenge.acr_values && { acrValues: challenge.acr_values }),
       ...(maxAge >= 0 && { maxAge }),
     }
-    emitter.emit('insufficient-scope', payload)
+    this.session.emitter.emit('insufficient-scope', payload)
     if (request.isOneShot || request.isSteppedUp) return false
     request.isSteppedUp = true
-    return (await options.onStepUp?.(payload)) === true
+    return (await this.session.options.onStepUp?.(payload)) === true
   }
 
-  function report(request: Outgoing, sent: Promise<Response>): Promise<Response> {
+  private report(request: Outgoing, sent: Promise<Response>): Promise<Response> {
+    const { clock, emitter } = this.session
     const attempt = request.sends
-    const startedAtMs = options.clock.now()
-    const started = options.clock.monotonic()
+    const startedAtMs = clock.now()
+    const started = clock.monotonic()
     const tell = (status?: number) =>
       emitter.emit('request', {
         method: request.method,
         url: originAndPath(request.url),
         attempt,
         startedAtMs,
-        durationMs: options.clock.monotonic() - started,
+        durationMs: clock.monotonic() - started,
         ...(status !== undefined && { status }),
       })
     return sent.then(
@@ -304,12 +326,22 @@ export function createAuthFetch(options: AuthFetchOptions): typeof fetch {
   }
 }
 
-const describe = ({ method, url }: Outgoing): AttachRequest => ({ method, url })
+async function askApp(isAuthFailure: IsAuthFailure, { method, url }: Outgoing, response: Response): Promise<boolean> {
+  // The app may look into the body; the response stays unread. What it did not read is let go, or it would be buffered.
+  const copy = response.clone()
+  try {
+    return (await isAuthFailure(copy, { method, url })) === true
+  } catch {
+    return false
+  } finally {
+    if (!copy.bodyUsed) copy.body?.cancel().catch(() => undefined)
+  }
+}
 
 /** A step-up may be a sign-in of its own: the request goes on with it only where both are known to be one user's. */
 function isSameUser({ record: next }: Held, { record: last }: Held): boolean {
   if (next.id === last.id) return true
-  const [one, other] = [next, last].map(({ tokens }) => readClaims(tokens.idToken) ?? readClaims(tokens.accessToken))
+  const [one, other] = [next, last].map(({ tokens }) => claimsOf(tokens))
   return !!one?.sub && one.sub === other?.sub && one.iss === other?.iss
 }
 

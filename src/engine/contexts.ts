@@ -36,27 +36,38 @@ interface ContextsOptions {
   readonly scope: StorageScope
   readonly manager: TokenManager
   /** The storage may hold something newer: read it. */
-  readonly onNews: () => void
+  onNews(): void
   /** Another context handed over its record. */
-  readonly onAnswer: (record: LiveRecord) => void
-  readonly onBroken: () => void
+  onAnswer(record: LiveRecord): void
+  degrade(what: 'channel'): void
 }
 
 const askMs = 100
 
+/** There is nobody else. */
+const alone: Contexts = {
+  tell() {},
+  ask: () => Promise.resolve(),
+  hello() {},
+  isBehind: false,
+  hasHandedOver: false,
+  close() {},
+}
+
 export function createContexts(options: ContextsOptions): Contexts {
-  const { self, channel, manager, onNews, onAnswer, onBroken } = options
+  const { self, channel, manager } = options
+  if (!channel) return alone
   const isTab = options.scope === 'tab'
   const clones = new Set<string>()
   let announced = 0
   let handedOver: string | undefined
   let answered: (() => void) | undefined
 
-  function post(message: Omit<Message, 'from'>): void {
+  const post = (message: Omit<Message, 'from'>): void => {
     try {
-      channel?.postMessage({ from: self, ...message })
+      channel.postMessage({ from: self, ...message })
     } catch {
-      onBroken()
+      options.degrade('channel')
     }
   }
 
@@ -87,7 +98,7 @@ export function createContexts(options: ContextsOptions): Contexts {
     }
     if (what === 'answer') {
       if (isMine && isRecord(message.record) && message.record.id === id && 'tokens' in message.record) {
-        onAnswer(message.record)
+        options.onAnswer(message.record)
         if ((manager.held?.record.generation ?? 0) >= announced) answered?.()
       }
       return
@@ -101,24 +112,24 @@ export function createContexts(options: ContextsOptions): Contexts {
     if (Number.isSafeInteger(generation) && isNewer) {
       if (isMine) announced = Math.max(announced, generation)
       // Tabs with a storage of their own learn nothing from other sign-ins.
-      if (!isTab || isMine) onNews()
+      if (!isTab || isMine) options.onNews()
     }
   }
 
   try {
-    channel?.addEventListener('message', receive)
+    channel.addEventListener('message', receive)
   } catch {
-    onBroken()
+    options.degrade('channel')
   }
 
-  const contexts: Contexts = {
+  return {
     tell(what, record) {
       post({ what, id: record.id, generation: record.generation })
       if (what === 'changed') for (const clone of clones) answer(clone)
     },
     ask() {
       const mine = manager.held?.record
-      if (!channel || !mine) return Promise.resolve()
+      if (!mine) return Promise.resolve()
       return new Promise(resolve => {
         const timer = setTimeout(resolve, askMs)
         answered = () => {
@@ -139,9 +150,8 @@ export function createContexts(options: ContextsOptions): Contexts {
       return handedOver !== undefined && handedOver === manager.held?.record.tokens.accessToken
     },
     close() {
-      channel?.removeEventListener('message', receive)
-      channel?.close()
+      channel.removeEventListener('message', receive)
+      channel.close()
     },
   }
-  return contexts
 }

@@ -1,3 +1,4 @@
+import type { Lock } from '../ports/lock.ts'
 import type { Failure } from '../values/errors.ts'
 import type { StoredRecord } from '../values/record.ts'
 
@@ -37,7 +38,14 @@ export interface Home {
   flight: Flight | undefined
   /** The storage operation under way: one at a time, so that no answer of an older one comes after that of a newer. */
   storing: Promise<unknown> | undefined
-  readonly members: Set<{ hear(record: StoredRecord): void }>
+  members: readonly Member[]
+  /** Where no platform and no storage brings one. */
+  lock?: Lock
+}
+
+/** A session that hears of what the others of its home wrote. */
+export interface Member {
+  hear(record: StoredRecord): void
 }
 
 export const lockTimeout: Failure = {
@@ -58,7 +66,7 @@ export function homeOf(storage: object, key: string): Home {
   const kept = byKey.get(key)
   const known = kept && 'deref' in kept ? kept.deref() : kept
   if (known) return known
-  const home: Home = { flight: undefined, storing: undefined, members: new Set() }
+  const home: Home = { flight: undefined, storing: undefined, members: [] }
   const next: Kept = emptied ? new WeakRef(home) : home
   byKey.set(key, next)
   emptied?.register(home, () => {

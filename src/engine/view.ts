@@ -1,10 +1,11 @@
 import { type Clock, createLifetime, type Lifetime, remainingMs } from '../values/clock.ts'
 import type { TokenSet } from '../values/token-set.ts'
-import { type Access, type AccessOptions, createAccess } from './access.ts'
+import { Access, type AccessOptions } from './access.ts'
 import type { Subject, Target } from './subject.ts'
 import type { Held, TokenManager } from './token-manager.ts'
 
 interface ViewOptions extends AccessOptions {
+  readonly manager: TokenManager
   readonly clock: Clock
   readonly aheadMs: number
 }
@@ -21,7 +22,7 @@ export interface View {
  * that writes nothing but the rotated refresh token.
  */
 export function createView(options: ViewOptions, target: Target): View {
-  const { manager, clock, aheadMs, renewal } = options
+  const { manager, clock, aheadMs } = options
   let own: { id: string; tokens: TokenSet; life: Lifetime } | undefined
   const none: Lifetime = { bornAtMs: 0, expiresAtMs: 0, bornMonotonicMs: undefined, lifetimeMs: 0, aheadMs: 0 }
 
@@ -60,10 +61,5 @@ export function createView(options: ViewOptions, target: Target): View {
     end: { value: () => undefined },
   }) as TokenManager
 
-  const access = createAccess({
-    ...options,
-    manager: view,
-    renewal: { renew: (rejected, isUrgent) => renewal.renew(rejected, isUrgent, subject), wake: () => undefined },
-  })
-  return { manager: view, access }
+  return { manager: view, access: new Access(options, view, subject) }
 }

@@ -5,7 +5,7 @@ import type { SessionError } from '../values/errors.ts'
 import type { MaybePromise } from '../values/maybe-promise.ts'
 import type { TokenResponse, TokenSet } from '../values/token-set.ts'
 
-interface BoundToKey<SignIn> {
+export interface BoundToKey<SignIn> {
   readonly grant: Grant<SignIn>
   readonly attach: Attach
   /** A token response of a sign-in, with the thumbprint of the key that it is bound to. */
@@ -13,6 +13,8 @@ interface BoundToKey<SignIn> {
   /** Rejects, without network, where the key of these tokens is not the one at hand. */
   check(tokens: TokenSet): Promise<void>
 }
+
+const unbound: Pick<BoundToKey<never>, 'bind' | 'check'> = { bind: response => response, check: async () => undefined }
 
 /**
  * Ties the tokens of a sign-in to the key of the attach (RFC 9449 §6): where that key is gone nothing is sent any more,
@@ -26,7 +28,7 @@ export function boundToKey<SignIn>(
 ): BoundToKey<SignIn> {
   const thumbprint = (attach as Attach & Partial<TokenBinding>).thumbprint
   if (typeof thumbprint !== 'function') {
-    return { grant, attach, bind: response => response, check: async () => undefined }
+    return { grant, attach, ...unbound }
   }
 
   const keyAtHand: TokenBinding['thumbprint'] = thumbprint

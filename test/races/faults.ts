@@ -45,8 +45,8 @@ export const faults: readonly Fault[] = [
   one(
     'no lock is taken',
     'session/wiring.ts',
-    'lockName: (id: string) => (isAlone',
-    'lockName: (id: string) => (!!id || isAlone',
+    "if (this.scope === 'context' && !this.isLockGiven) return undefined",
+    'if (id) return undefined',
   ),
   one(
     'a generation as high as ours is stale',
@@ -73,13 +73,13 @@ export const faults: readonly Fault[] = [
     patches: [
       {
         file: authFetch,
-        from: 'if (current?.record.id !== id) return giveUp(request, response)',
-        to: 'if (!current) return giveUp(request, response)',
+        from: 'if (current?.record.id !== id) return this.giveUp(request, response)',
+        to: 'if (!current) return this.giveUp(request, response)',
       },
       {
         file: authFetch,
-        from: 'if (next?.record.id !== id) return giveUp(request, response)',
-        to: 'if (!next) return giveUp(request, response)',
+        from: 'if (next?.record.id !== id) return this.giveUp(request, response)',
+        to: 'if (!next) return this.giveUp(request, response)',
       },
     ],
   },
@@ -99,9 +99,9 @@ export const faults: readonly Fault[] = [
         to: 'if (!isCurrent) options.revokeLate(flight.id, tokens)\n    failures = 0',
       },
       {
-        file: 'session/create-session.ts',
-        from: 'if (core?.manager.isSignedOut(id) && !unrevoked.has(id)) void revoke(tokens)',
-        to: 'void revoke(tokens)',
+        file: 'session/sign-ins.ts',
+        from: 'if (this.session.start().manager.isSignedOut(id) && !this.unrevoked.has(id)) void this.revoke(tokens)',
+        to: 'void this.revoke(tokens)',
       },
     ],
   },
@@ -151,7 +151,7 @@ export const faults: readonly Fault[] = [
         from: 'const { refreshToken: _dead, ...tokens } = record.tokens',
         to: 'const { ...tokens } = record.tokens',
       },
-      { file: 'session/wiring.ts', from: ' && !manager.held?.record.refused', to: '' },
+      { file: 'session/wiring.ts', from: ' && !this.manager.held?.record.refused', to: '' },
     ],
   },
   one(
@@ -184,8 +184,8 @@ export const faults: readonly Fault[] = [
     patches: [
       {
         file: access,
-        from: 'const outcome = await abortable(renewal.renew(record.tokens.accessToken, remaining <= 0), signal)',
-        to: `const joint = (renewal.renew as (...all: unknown[]) => ReturnType<typeof renewal.renew>)
+        from: 'const outcome = await abortable(this.renew(record.tokens.accessToken, remaining <= 0), signal)',
+        to: `const joint = options.renewal.renew as (...all: unknown[]) => Promise<Outcome>
     const outcome = await abortable(joint(record.tokens.accessToken, remaining <= 0, undefined, signal), signal)`,
       },
       {
@@ -204,7 +204,7 @@ export const faults: readonly Fault[] = [
     'a fresh token is looked up in the storage',
     access,
     'if (remaining > held.life.aheadMs) return held',
-    'void identity.read(false)\n    if (remaining > held.life.aheadMs) return held',
+    'void this.options.identity.read(false)\n    if (remaining > held.life.aheadMs) return held',
   ),
 ]
 
