@@ -14,22 +14,18 @@ export interface BoundToKey<SignIn> {
   check(tokens: TokenSet): Promise<void>
 }
 
-const unbound: Pick<BoundToKey<never>, 'bind' | 'check'> = { bind: response => response, check: async () => undefined }
-
 /**
  * Ties the tokens of a sign-in to the key of the attach (RFC 9449 §6): where that key is gone nothing is sent any more,
  * since no server would take it. `onLost` ends the session and says why.
- * Without a binding everything stays as it is.
+ * `undefined` where the attach has no key: everything stays as it is.
  */
 export function boundToKey<SignIn>(
   grant: Grant<SignIn>,
   attach: Attach,
   onLost: (tokens: TokenSet) => SessionError,
-): BoundToKey<SignIn> {
+): BoundToKey<SignIn> | undefined {
   const thumbprint = (attach as Attach & Partial<TokenBinding>).thumbprint
-  if (typeof thumbprint !== 'function') {
-    return { grant, attach, ...unbound }
-  }
+  if (typeof thumbprint !== 'function') return undefined
 
   const keyAtHand: TokenBinding['thumbprint'] = thumbprint
   function bind<Response extends TokenResponse | undefined>(response: Response): MaybePromise<Response> {

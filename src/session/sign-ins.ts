@@ -13,7 +13,7 @@ import { signInError } from './sign-in-error.ts'
 interface SignInOptions {
   readonly options: { readonly storage?: unknown }
   readonly grant: Grant<never>
-  readonly binding: BoundToKey<never>
+  readonly binding: BoundToKey<never> | undefined
   readonly clock: Clock
   readonly fetch: typeof fetch
   assertUsable(): void
@@ -80,7 +80,7 @@ export class SignIns {
     const { binding, clock } = this.session
     this.session.assertUsable()
     const bornAtMs = obtainedAtMs ?? clock.now()
-    const bound = binding.bind(response)
+    const bound = binding ? binding.bind(response) : response
     const tokens = readTokenResponse(isThenable(bound) ? await bound : bound, bornAtMs)
     this.session.start()
     this.supersede()

@@ -23,7 +23,7 @@ import { anchorOf, isWebStorage, webStorage } from '../storage/web.ts'
 import { type Clock, systemClock } from '../values/clock.ts'
 import { type Failure, SessionError } from '../values/errors.ts'
 import { Emitter } from '../values/events.ts'
-import { chain } from '../values/maybe-promise.ts'
+import { chain, isThenable } from '../values/maybe-promise.ts'
 import { isTombstone, type LiveRecord, randomId, type StoredRecord } from '../values/record.ts'
 import { createResourceMatcher, type ResourceMatcher, resourceHosts } from '../values/resources.ts'
 import type { TokenSet } from '../values/token-set.ts'
@@ -60,7 +60,7 @@ export class Core implements Part, Member {
   readonly isResource: ResourceMatcher
   readonly grant: Grant<never>
   readonly attach: Attach
-  readonly binding: BoundToKey<never>
+  readonly binding: BoundToKey<never> | undefined
   readonly clock: Clock
   readonly fetch: typeof fetch
   readonly emitter: Emitter<AllEvents>
@@ -83,7 +83,6 @@ export class Core implements Part, Member {
   declare manager: TokenManager
   declare store: RecordStore
   declare contexts: Contexts
-  declare identity: Identity
   declare signInHeadless: (() => Promise<Outcome>) | undefined
   declare access: Access
   declare authFetch: AuthFetch
@@ -93,6 +92,7 @@ export class Core implements Part, Member {
   declare private stops: readonly ((() => void) | false)[] | undefined
 
   // From the first need on.
+  declare private ownIdentity: Identity | undefined
   declare private ownRenewal: Renewal | undefined
   declare private ownTurns: TakeTurn | undefined
   declare private ownSignIns: SignIns | undefined
@@ -103,13 +103,14 @@ export class Core implements Part, Member {
     this.options = options
     this.isResource = createResourceMatcher(resources)
     const given: Grant<never> = typeof grant === 'function' ? { renew: grant } : grant
-    this.binding = boundToKey(given, options.attach ?? given.attach ?? bearer(), ({ jkt }) => {
+    const attach = options.attach ?? given.attach ?? bearer()
+    this.binding = boundToKey(given, attach, ({ jkt }) => {
       const { manager } = this.start()
       if (manager.held?.record.tokens.jkt === jkt) manager.end('key_lost')
       return manager.signedOutError()
     })
-    this.grant = this.binding.grant
-    this.attach = this.binding.attach
+    this.grant = this.binding?.grant ?? given
+    this.attach = this.binding?.attach ?? attach
     this.clock = clock
     this.fetch = own ? (input, init) => own(input, init) : platformFetch
     this.emitter = new Emitter()
@@ -140,7 +141,6 @@ export class Core implements Part, Member {
     const channel = options.channel ?? (isAlone ? noChannel : this.openChannel())
     this.channel = channel === noChannel ? undefined : channel
     this.contexts = createContexts(this)
-    this.identity = createIdentity(this)
     this.signInHeadless = grant.headless ? createHeadlessSignIn(this) : undefined
     this.access = new Access(this, this.manager)
     this.authFetch = new AuthFetch(this, this.access, this.manager, this.isResource)
@@ -150,10 +150,14 @@ export class Core implements Part, Member {
       attempt(() => typeof storage.watch === 'function' && storage.watch(this.key, () => this.onNews())),
       attempt(() => typeof storage.onDegraded === 'function' && storage.onDegraded(({ what }) => this.degrade(what))),
     ]
-    void chain(this.identity.start(), () => {
+    // All that most sessions of a server need of it is the first read.
+    const identity = this.ownIdentity ?? createIdentity(this)
+    const reading = identity.start()
+    if (isThenable(reading)) this.ownIdentity = identity
+    void chain(reading, () => {
       const tokens = this.manager.held?.record.tokens
       // Told to whoever calls; what cannot be known now is no loss.
-      if (tokens?.jkt) this.binding.check(tokens).catch(() => undefined)
+      if (tokens?.jkt) this.binding?.check(tokens).catch(() => undefined)
     })
     return this
   }
@@ -178,8 +182,13 @@ export class Core implements Part, Member {
     for (const stop of this.stops) if (stop) stop()
     this.freshness?.stop()
     this.contexts.close()
-    this.identity.stop()
+    this.ownIdentity?.stop()
     this.home.members = this.home.members.filter(member => member !== this)
+  }
+
+  get identity(): Identity {
+    this.ownIdentity ??= createIdentity(this)
+    return this.ownIdentity
   }
 
   get renewal(): Renewal {
