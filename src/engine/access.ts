@@ -1,4 +1,5 @@
 import { abortReason, type SessionError, toError } from '../values/errors.ts'
+import type { MaybePromise } from '../values/maybe-promise.ts'
 import { isFailure, type Outcome } from './flight.ts'
 import type { Identity } from './identity.ts'
 import type { Renewal } from './renewal.ts'
@@ -17,6 +18,8 @@ export interface AccessRequest {
 
 export interface AccessOptions {
   readonly identity: Identity
+  /** The first read; again after one that failed. */
+  open(): MaybePromise<void>
   /** Made when it is first needed. */
   readonly renewal: Renewal
   readonly signInHeadless: (() => Promise<Outcome>) | undefined
@@ -29,7 +32,7 @@ export interface AccessOptions {
 /** A token for a call: the one at hand where it will do, else one that was waited for. */
 export class Access {
   private readonly options: AccessOptions
-  private readonly manager: TokenManager
+  readonly manager: TokenManager
   private readonly subject: Subject | undefined
   private mustRead = false
   private reading: Promise<void> | undefined
@@ -147,11 +150,11 @@ export class Access {
 
   /** Leaves 'starting' and reads what a wake asked for. */
   private async settle(): Promise<void> {
-    const { identity, isInteractive } = this.options
-    await identity.start()
+    const { options } = this
+    await options.open()
     if (!this.mustRead) return
     this.reading ??= (async () => {
-      if (!isInteractive) await identity.read(false)
+      if (!options.isInteractive) await options.identity.read(false)
       this.mustRead = false
     })().finally(() => {
       this.reading = undefined

@@ -5,7 +5,6 @@ import type { ResourceMatcher } from '../values/resources.ts'
 import type { TokenSet } from '../values/token-set.ts'
 import type { Access } from './access.ts'
 import { createExchange, type Exchange, type ExchangeOptions } from './exchange.ts'
-import type { TokenManager } from './token-manager.ts'
 
 interface AuthFetchOptions extends ExchangeOptions {
   assertUsable(signal: AbortSignal | null | undefined): void
@@ -18,7 +17,6 @@ interface AuthFetchOptions extends ExchangeOptions {
 export class AuthFetch {
   private readonly session: AuthFetchOptions
   private readonly access: Access
-  private readonly manager: TokenManager
   private readonly isResource: ResourceMatcher
   private readonly authorization: Attach['authorization']
   // What the token at hand is sent as.
@@ -26,11 +24,10 @@ export class AuthFetch {
   private credited: TokenSet | undefined
   private ownExchange: Exchange | undefined
 
-  constructor(session: AuthFetchOptions, access: Access, manager: TokenManager, isResource: ResourceMatcher) {
+  constructor(session: AuthFetchOptions, access: Access, isResource: ResourceMatcher) {
     const { attach, options } = session
     this.session = session
     this.access = access
-    this.manager = manager
     this.isResource = isResource
     this.authorization = options.isAuthFailure || attach.retry ? undefined : attach.authorization
   }
@@ -82,15 +79,15 @@ export class AuthFetch {
     init: RequestInit | undefined,
     authorization: NonNullable<Attach['authorization']>,
   ): Promise<Response> | undefined {
-    const { session, manager } = this
+    const { session, access } = this
     const { fetch: raw } = session
     try {
       session.assertUsable(init?.signal)
-      const held = this.access.peek()
+      const held = access.peek()
       if (!held) return undefined
       const { id, tokens } = held.record
       // A renewal that began behind it has met the end of its sign-in, where the storage is synchronous.
-      if (manager.held?.record.id !== id) throw manager.signedOutError()
+      if (access.manager.held?.record.id !== id) throw access.manager.signedOutError()
       if (this.credited !== tokens) {
         this.credential = authorization(tokens)
         this.credited = tokens
@@ -106,7 +103,7 @@ export class AuthFetch {
 
   /** Made when a request is not the common case. */
   private get exchange(): Exchange {
-    this.ownExchange ??= createExchange(this.session, this.access, this.manager, this.isResource)
+    this.ownExchange ??= createExchange(this.session, this.access, this.isResource)
     return this.ownExchange
   }
 }

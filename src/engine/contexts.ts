@@ -35,10 +35,12 @@ interface ContextsOptions {
   readonly channel: Channel | undefined
   readonly scope: StorageScope
   readonly manager: TokenManager
-  /** The storage may hold something newer: read it. */
-  onNews(): void
-  /** Another context handed over its record. */
-  onAnswer(record: LiveRecord): void
+  readonly identity: {
+    /** The storage may hold something newer. */
+    read(isNews: boolean): unknown
+    /** Another context handed over its record. */
+    receive(record: LiveRecord): void
+  }
   degrade(what: 'channel'): void
 }
 
@@ -98,7 +100,7 @@ export function createContexts(options: ContextsOptions): Contexts {
     }
     if (what === 'answer') {
       if (isMine && isRecord(message.record) && message.record.id === id && 'tokens' in message.record) {
-        options.onAnswer(message.record)
+        options.identity.receive(message.record)
         if ((manager.held?.record.generation ?? 0) >= announced) answered?.()
       }
       return
@@ -112,7 +114,7 @@ export function createContexts(options: ContextsOptions): Contexts {
     if (Number.isSafeInteger(generation) && isNewer) {
       if (isMine) announced = Math.max(announced, generation)
       // Tabs with a storage of their own learn nothing from other sign-ins.
-      if (!isTab || isMine) options.onNews()
+      if (!isTab || isMine) void options.identity.read(true)
     }
   }
 

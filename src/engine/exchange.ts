@@ -10,7 +10,7 @@ import { claimsOf } from '../values/token-set.ts'
 import type { Access } from './access.ts'
 import { isFailure } from './flight.ts'
 import { followRedirects, isElsewhere } from './redirects.ts'
-import type { Held, SessionEvents, StepUpRequest, TokenManager } from './token-manager.ts'
+import type { Held, SessionEvents, StepUpRequest } from './token-manager.ts'
 
 /** Whether an answer means that the token is no good. The response is a clone: its body may be read. A predicate that throws means no. */
 export type IsAuthFailure = (
@@ -45,13 +45,9 @@ export interface Exchange {
 
 const smallBodyBytes = 16_384
 
-export function createExchange(
-  session: ExchangeOptions,
-  access: Access,
-  manager: TokenManager,
-  isResource: ResourceMatcher,
-): Exchange {
+export function createExchange(session: ExchangeOptions, access: Access, isResource: ResourceMatcher): Exchange {
   const { fetch: raw, attach, clock, emitter, options } = session
+  const { manager } = access
   const isAnyAnswerAsked = !!options.isAuthFailure || !!attach.retry
   let isRedirectTold = false
 

@@ -21,6 +21,18 @@ export interface Update<R extends StoredRecord = StoredRecord> {
   readonly cause?: unknown
 }
 
+/** Reads and writes the one record of a session, within a time, and never over something it has not seen. */
+export interface RecordStore {
+  read(): MaybePromise<Reading>
+  /**
+   * Reads, lets `decide` look at what is there, and writes what it returns (`undefined`: nothing).
+   * With a synchronous storage no other code runs in between; where the storage can compare and set, nobody else's does either.
+   */
+  update<R extends StoredRecord>(decide: (reading: Reading) => R | undefined): MaybePromise<Update<R>>
+  /** Whether the item is gone. */
+  remove(): MaybePromise<boolean>
+}
+
 interface StoreOptions {
   readonly home: Home
   readonly storage: TokenStorage
@@ -33,53 +45,19 @@ interface StoreOptions {
 
 const mostConflicts = 8
 
-const unavailable = (cause: unknown): Reading => ({ what: 'unavailable', cause })
+export function createRecordStore(options: StoreOptions): RecordStore {
+  const { home, storage, key, storageTimeoutMs: timeoutMs, isInteractive } = options
+  let last: Reading | undefined
+  let open: Promise<Reading> | undefined
+  let writing: Promise<unknown> | undefined
 
-/** Reads and writes the one record of a session, within a time, and never over something it has not seen. */
-export class RecordStore {
-  private readonly options: StoreOptions
-  private last: Reading | undefined
-  private open: Promise<Reading> | undefined
-  private writing: Promise<unknown> | undefined
-
-  constructor(options: StoreOptions) {
-    this.options = options
-  }
-
-  read(): MaybePromise<Reading> {
-    return this.options.isInteractive ? this.look() : this.serial(() => this.look())
-  }
-
-  /**
-   * Reads, lets `decide` look at what is there, and writes what it returns (`undefined`: nothing).
-   * With a synchronous storage no other code runs in between; where the storage can compare and set, nobody else's does either.
-   */
-  update<R extends StoredRecord>(decide: (reading: Reading) => R | undefined): MaybePromise<Update<R>> {
-    return this.options.isInteractive ? this.change(decide) : this.serial(() => this.change(decide))
-  }
-
-  /** Whether the item is gone. */
-  remove(): MaybePromise<boolean> {
-    const { storage, key } = this.options
-    return this.serial(() => {
-      const removed = attempt(
-        () => storage.removeItem(key) as PromiseLike<unknown>,
-        () => ({ what: 'empty' }),
-      )
-      return chain(isThenable(removed) ? this.bounded(removed) : removed, ({ what }) => what === 'empty')
-    })
-  }
-
-  private bounded<T>(work: PromiseLike<T>): Promise<T | Reading> {
-    const { storageTimeoutMs: timeoutMs } = this.options
-    return within(work, timeoutMs, () => unavailable(new Error(`The storage did not answer within ${timeoutMs} ms.`)))
-  }
+  const unavailable = (cause: unknown): Reading => ({ what: 'unavailable', cause })
+  const late = () => unavailable(new Error(`The storage did not answer within ${timeoutMs} ms.`))
 
   /** One operation at a time; one that hangs is waited for no longer than its own bound. A synchronous storage never waits. */
-  private serial<T>(run: () => MaybePromise<T>): MaybePromise<T> {
-    const { home, storageTimeoutMs } = this.options
+  function serial<T>(run: () => MaybePromise<T>): MaybePromise<T> {
     const before = home.storing
-    const result = before ? within(before, storageTimeoutMs, () => undefined).then(run) : run()
+    const result = before ? within(before, timeoutMs, () => undefined).then(run) : run()
     if (!isThenable(result)) return result
     const settled = Promise.resolve(result).then(
       () => undefined,
@@ -92,69 +70,76 @@ export class RecordStore {
     return result
   }
 
-  private look(): MaybePromise<Reading> {
-    const { isInteractive, storage, key } = this.options
+  function read(): MaybePromise<Reading> {
     // A prompt that is open is joined, not repeated; what it brought serves for the life of the process.
-    if (isInteractive && this.last && this.last.what !== 'unavailable') return this.last
-    if (this.open) return this.bounded(this.open)
-    const reading = attempt(
-      () => storage.getItem(key),
-      text => this.toReading(text),
-    )
-    if (!isThenable(reading)) return this.remember(reading)
-    if (!isInteractive) return this.bounded(reading)
-    this.open = reading
-      .then(known => this.remember(known))
-      .finally(() => {
-        this.open = undefined
-      })
-    return this.bounded(this.open)
+    if (isInteractive && last && last.what !== 'unavailable') return last
+    if (isInteractive && open) return within(open, timeoutMs, late)
+    const reading = attempt(() => storage.getItem(key), toReading)
+    if (!isThenable(reading)) return remember(reading)
+    open = reading.then(remember).finally(() => {
+      open = undefined
+    })
+    return within(open, timeoutMs, late)
   }
 
-  private remember(reading: Reading): Reading {
-    if (this.options.isInteractive) this.last = reading
+  function remember(reading: Reading): Reading {
+    last = reading
     return reading
   }
 
-  private toReading(text: string | null | undefined): Reading {
-    if (text === null || text === undefined) return { what: 'empty' }
-    const record = typeof text === 'string' ? parseRecord(text) : undefined
-    return record && this.options.isOwn(record) ? { what: 'value', record, text } : { what: 'corrupt', text }
+  function attempt<T>(operation: () => T | PromiseLike<T>, then: (value: T) => Reading): MaybePromise<Reading> {
+    const failed = (cause: unknown): Reading =>
+      (cause as { code?: unknown } | undefined)?.code === 'storage_corrupt' ? { what: 'corrupt' } : unavailable(cause)
+    try {
+      const value = operation()
+      return isThenable(value)
+        ? Promise.resolve(value as PromiseLike<T>)
+            .then(then)
+            .catch(failed)
+        : then(value as T)
+    } catch (cause) {
+      return failed(cause)
+    }
   }
 
-  private change<R extends StoredRecord>(
+  function toReading(text: string | null | undefined): Reading {
+    if (text === null || text === undefined) return { what: 'empty' }
+    const record = typeof text === 'string' ? parseRecord(text) : undefined
+    return record && options.isOwn(record) ? { what: 'value', record, text } : { what: 'corrupt', text }
+  }
+
+  function update<R extends StoredRecord>(
     decide: (reading: Reading) => R | undefined,
     conflicts = 0,
   ): MaybePromise<Update<R>> {
-    if (this.writing) {
-      // A write that was given up may still land: what is decided now must come after it.
-      const settled = Promise.resolve(this.writing).then(() => undefined)
-      return this.bounded(settled).then(stuck =>
-        stuck?.what === 'unavailable'
-          ? { what: 'failed', reading: stuck, cause: stuck.cause }
-          : this.change(decide, conflicts),
-      )
-    }
-    return chain(this.look(), (reading): MaybePromise<Update<R>> => {
+    if (writing) return afterWriting(() => update(decide, conflicts))
+    return chain(read(), (reading): MaybePromise<Update<R>> => {
       if (reading.what === 'unavailable') return { what: 'failed', reading, cause: reading.cause }
       const record = decide(reading)
       if (!record) return { what: 'left', reading }
-      return chain(this.write(reading, JSON.stringify(record), record), (result): MaybePromise<Update<R>> => {
+      return chain(write(reading, JSON.stringify(record), record), (result): MaybePromise<Update<R>> => {
         if (result === 'written') return { what: 'written', reading, record }
         if (result !== 'conflict') return { what: 'failed', reading, record, cause: result.cause }
-        if (conflicts < mostConflicts) return this.change(decide, conflicts + 1)
+        if (conflicts < mostConflicts) return update(decide, conflicts + 1)
         return { what: 'failed', reading, record, cause: new Error('The record changed at every try to write it.') }
       })
     })
   }
 
+  /** A write that was given up may still land: what is decided now must come after it. */
+  function afterWriting<R extends StoredRecord>(next: () => MaybePromise<Update<R>>): Promise<Update<R>> {
+    const settled = Promise.resolve(writing).then(() => undefined)
+    return within(settled, timeoutMs, late).then(stuck =>
+      stuck?.what === 'unavailable' ? { what: 'failed', reading: stuck, cause: stuck.cause } : next(),
+    )
+  }
+
   /** One write at a time: a slow one that was given up must not land on top of a later one. */
-  private write(
+  function write(
     base: Reading,
     text: string,
     record: StoredRecord,
   ): MaybePromise<'written' | 'conflict' | { cause: unknown }> {
-    const { storage, key, storageTimeoutMs: timeoutMs } = this.options
     if (storage.readOnly === true) return { cause: new Error('The storage is read-only.') }
     const expected = 'text' in base ? base.text : undefined
     // What can't be read can't be compared either; only a new sign-in gets this far.
@@ -170,37 +155,38 @@ export class RecordStore {
       }
     }
     const settle = (done: unknown) => {
-      const isConflict = canCompare && done === false
-      if (isConflict) this.last = undefined
-      else this.remember({ what: 'value', record, text })
-      return isConflict ? 'conflict' : 'written'
+      if (canCompare && done === false) {
+        last = undefined
+        return 'conflict'
+      }
+      last = { what: 'value', record, text }
+      return 'written'
     }
     const failed = (cause: unknown) => ({ cause })
-    const result = this.writing ? this.writing.then(run) : run()
+    const result = writing ? writing.then(run) : run()
     if (!isThenable(result)) return result as 'written'
     const mine = result.finally(() => {
-      if (this.writing === mine) this.writing = undefined
+      if (writing === mine) writing = undefined
     })
-    this.writing = mine
+    writing = mine
     return within(mine, timeoutMs, () => {
       // One that has not begun yet never will: what it was decided on is old by then.
       isGivenUp = true
       return { cause: new Error(`The storage did not save within ${timeoutMs} ms.`) }
     }) as Promise<'written'>
   }
-}
 
-function attempt<T>(operation: () => T | PromiseLike<T>, then: (value: T) => Reading): MaybePromise<Reading> {
-  const failed = (cause: unknown): Reading =>
-    (cause as { code?: unknown } | undefined)?.code === 'storage_corrupt' ? { what: 'corrupt' } : unavailable(cause)
-  try {
-    const value = operation()
-    return isThenable(value)
-      ? Promise.resolve(value as PromiseLike<T>)
-          .then(then)
-          .catch(failed)
-      : then(value as T)
-  } catch (cause) {
-    return failed(cause)
+  function remove(): MaybePromise<boolean> {
+    const removed = attempt(
+      () => storage.removeItem(key) as PromiseLike<unknown>,
+      () => ({ what: 'empty' }),
+    )
+    return chain(isThenable(removed) ? within(removed, timeoutMs, late) : removed, ({ what }) => what === 'empty')
+  }
+
+  return {
+    read: () => (isInteractive ? read() : serial(read)),
+    update: decide => (isInteractive ? update(decide) : serial(() => update(decide))),
+    remove: () => serial(remove),
   }
 }

@@ -10,18 +10,12 @@ interface ViewOptions extends AccessOptions {
   readonly aheadMs: number
 }
 
-/** A part of a session with an access token of its own, cut to a resource and scope. */
-export interface View {
-  /** The session's state, with the view's token in the place of its own. */
-  readonly manager: TokenManager
-  readonly access: Access
-}
-
 /**
+ * A part of a session with an access token of its own, cut to a resource and scope.
  * Its token lives in memory, in this context alone, and never changes the session's own: each renewal of it is a run of the renewal law
  * that writes nothing but the rotated refresh token.
  */
-export function createView(options: ViewOptions, target: Target): View {
+export function createView(options: ViewOptions, target: Target): Access {
   const { manager, clock, aheadMs } = options
   let own: { id: string; tokens: TokenSet; life: Lifetime } | undefined
   const none: Lifetime = { bornAtMs: 0, expiresAtMs: 0, bornMonotonicMs: undefined, lifetimeMs: 0, aheadMs: 0 }
@@ -46,6 +40,7 @@ export function createView(options: ViewOptions, target: Target): View {
     },
   }
 
+  // The session's state, with the view's token in the place of its own.
   const view = Object.create(manager, {
     held: {
       get(): Held | undefined {
@@ -61,5 +56,5 @@ export function createView(options: ViewOptions, target: Target): View {
     end: { value: () => undefined },
   }) as TokenManager
 
-  return { manager: view, access: new Access(options, view, subject) }
+  return new Access(options, view, subject)
 }

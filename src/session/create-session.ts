@@ -55,7 +55,7 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
       const matcher = target.resource ? createResourceMatcher(target.resource) : core.isResource
       return Object.assign(
         new Look(start),
-        callsOf(core, () => core.start().view(target), matcher),
+        callsOf(core, () => core.start().view(target, matcher), matcher),
         { completeSignIn, signOut, subscribe, on, for: session.for },
       )
     },

@@ -32,32 +32,37 @@ const cancelled = () =>
   new SessionError('sign_in_cancelled', 'A later signIn, adopt or signOut took the place of this sign-in.')
 
 /** The sign-ins and sign-outs that the app asks for; a later one supersedes an earlier one. */
-export class SignIns {
-  private readonly session: SignInOptions
-  private turn = 0
-  private cancelOwn: (() => void) | undefined
-  private completing: { readonly answer: string; readonly result: Promise<Result> } | undefined
-  private hasWarned = false
+export interface SignIns {
+  signIn(input: never): Promise<{ appState?: unknown }>
+  complete(url?: string): Promise<Result>
+  adopt(response: TokenResponse, options?: { obtainedAtMs?: number }): Promise<void>
+  signOut(options?: SignOutOptions): Promise<void>
+  /** What is under way is not waited for any more. */
+  cancel(): void
+  /** Hands a pair that came too late to the grant. */
+  revokeLate(id: string, tokens: TokenSet): void
+}
+
+export function createSignIns(session: SignInOptions): SignIns {
+  const { options, grant, binding, clock, fetch: raw } = session
+  let turn = 0
+  let cancelOwn: (() => void) | undefined
+  let completing: { readonly answer: string; readonly result: Promise<Result> } | undefined
+  let hasWarned = false
   // Ended by signOut({ revoke: false }).
-  private readonly unrevoked = new Set<string>()
+  const unrevoked = new Set<string>()
 
-  constructor(session: SignInOptions) {
-    this.session = session
-  }
-
-  async signIn(input: never): Promise<{ appState?: unknown }> {
-    const { grant } = this.session
-    this.session.assertUsable()
+  async function signIn(input: never): Promise<{ appState?: unknown }> {
+    session.assertUsable()
     if (!grant.signIn) {
       throw new SessionError('misconfigured', 'This grant has no signIn. Call session.adopt() with tokens.')
     }
     const { signal } = (input ?? {}) as { signal?: AbortSignal }
-    return (await this.obtain(async context => grant.signIn?.(input, context), signal)) ?? {}
+    return (await obtain(async context => grant.signIn?.(input, context), signal)) ?? {}
   }
 
-  async complete(url?: string): Promise<Result> {
-    const { grant } = this.session
-    this.session.assertUsable()
+  async function complete(url?: string): Promise<Result> {
+    session.assertUsable()
     if (!grant.complete) {
       throw new SessionError(
         'misconfigured',
@@ -68,78 +73,63 @@ export class SignIns {
     const answer = grant.answerIn ? grant.answerIn(address) : address
     // What is no answer takes no other sign-in's place; calls for one answer (React's StrictMode) share its result.
     if (answer === undefined) return undefined
-    if (this.completing?.answer === answer) return this.completing.result
-    const result = this.obtain(async context => grant.complete?.(address, context), undefined).finally(() => {
-      if (this.completing?.result === result) this.completing = undefined
+    if (completing?.answer === answer) return completing.result
+    const result = obtain(async context => grant.complete?.(address, context), undefined).finally(() => {
+      if (completing?.result === result) completing = undefined
     })
-    this.completing = { answer, result }
+    completing = { answer, result }
     return result
   }
 
-  async adopt(response: TokenResponse, { obtainedAtMs }: { obtainedAtMs?: number } = {}): Promise<void> {
-    const { binding, clock } = this.session
-    this.session.assertUsable()
+  async function adopt(response: TokenResponse, { obtainedAtMs }: { obtainedAtMs?: number } = {}): Promise<void> {
+    session.assertUsable()
     const bornAtMs = obtainedAtMs ?? clock.now()
     const bound = binding ? binding.bind(response) : response
     const tokens = readTokenResponse(isThenable(bound) ? await bound : bound, bornAtMs)
-    this.session.start()
-    this.supersede()
-    await this.begin(tokens, bornAtMs, obtainedAtMs === undefined ? clock.monotonic() : undefined)
+    session.start()
+    supersede()
+    await begin(tokens, bornAtMs, obtainedAtMs === undefined ? clock.monotonic() : undefined)
   }
 
-  async signOut({ revoke: isRevoking = true, endSession }: SignOutOptions = {}): Promise<void> {
-    const { session } = this
+  async function signOut({ revoke: isRevoking = true, endSession }: SignOutOptions = {}): Promise<void> {
     session.assertUsable()
     const { identity, manager } = session.start()
-    this.supersede()
+    supersede()
     const id = manager.held?.record.id
-    if (!isRevoking && id) this.unrevoked.add(id)
+    if (!isRevoking && id) unrevoked.add(id)
     const tokens = await identity.end()
-    if (isRevoking && tokens) void this.revoke(tokens)
+    if (isRevoking && tokens) void revoke(tokens)
     if (endSession && tokens) {
-      await session.grant.endSession?.(tokens, endSession, session.contextOf(new AbortController().signal))
+      await grant.endSession?.(tokens, endSession, session.contextOf(new AbortController().signal))
     }
   }
 
-  /** What is under way is not waited for any more. */
-  cancel(): void {
-    this.cancelOwn?.()
-  }
-
-  /** Hands a pair that came too late to the grant. */
-  revokeLate(id: string, tokens: TokenSet): void {
-    if (this.session.start().manager.isSignedOut(id) && !this.unrevoked.has(id)) void this.revoke(tokens)
-  }
-
   /** The session is gone already; a server that is not there changes nothing about it. */
-  private async revoke(tokens: TokenSet): Promise<void> {
-    const { grant } = this.session
-    const context = this.session.contextOf(new AbortController().signal)
+  async function revoke(tokens: TokenSet): Promise<void> {
+    const context = session.contextOf(new AbortController().signal)
     await Promise.resolve(grant.revoke?.(tokens, context)).catch(() => undefined)
   }
 
-  private supersede(): number {
-    this.cancel()
-    this.cancelOwn = undefined
-    return ++this.turn
+  function supersede(): number {
+    cancelOwn?.()
+    cancelOwn = undefined
+    return ++turn
   }
 
   /**
    * Obtains the tokens of a sign-in and begins it. A failed one changes nothing. `undefined`: there was nothing to obtain.
    * Life counts from the last request that was sent for it: a human may take minutes before that.
    */
-  private async obtain(
+  async function obtain(
     run: (context: GrantContext) => Promise<SignInResponse | undefined>,
     signal: AbortSignal | undefined,
   ): Promise<Result> {
-    const { session } = this
-    const { clock, fetch: raw } = session
     if (signal?.aborted) throw abortReason(signal)
     session.start()
-    const mine = this.supersede()
+    const mine = supersede()
     const abort = new AbortController()
     const superseded = new Promise<never>((_, reject) => {
-      this.cancelOwn = () => {
+      cancelOwn = () => {
         reject(cancelled())
         abort.abort()
       }
@@ -155,7 +145,7 @@ export class SignIns {
     let response: SignInResponse | undefined
     let tokens: TokenSet
     try {
-      const call = (async () => run({ ...session.contextOf(abort.signal), fetch: timed }))()
+      const call = run({ ...session.contextOf(abort.signal), fetch: timed })
       response = await abortable(Promise.race([call, superseded]), signal)
       if (!response) return undefined
       tokens = readTokenResponse(response, bornAtMs)
@@ -163,17 +153,25 @@ export class SignIns {
       if (signal?.aborted) throw abortReason(signal)
       throw signInError(error)
     }
-    if (mine !== this.turn) throw cancelled()
-    this.cancelOwn = undefined
-    await this.begin(tokens, bornAtMs, bornMonotonicMs)
+    if (mine !== turn) throw cancelled()
+    cancelOwn = undefined
+    await begin(tokens, bornAtMs, bornMonotonicMs)
     return 'appState' in response ? { appState: response.appState } : {}
   }
 
-  private async begin(tokens: TokenSet, bornAtMs: number, bornMonotonicMs: number | undefined): Promise<void> {
-    const { identity, manager } = this.session.start()
-    if (!this.session.options.storage) {
-      this.hasWarned ||= warnsOfManyUsers(manager.held?.record.tokens, tokens)
-    }
+  async function begin(tokens: TokenSet, bornAtMs: number, bornMonotonicMs: number | undefined): Promise<void> {
+    const { identity, manager } = session.start()
+    if (!options.storage && !hasWarned) hasWarned = warnsOfManyUsers(manager.held?.record.tokens, tokens)
     await identity.begin(tokens, bornAtMs, bornMonotonicMs)
+  }
+  return {
+    signIn,
+    complete,
+    adopt,
+    signOut,
+    cancel: () => cancelOwn?.(),
+    revokeLate(id, tokens) {
+      if (session.start().manager.isSignedOut(id) && !unrevoked.has(id)) void revoke(tokens)
+    },
   }
 }

@@ -6,7 +6,7 @@ import { type Home, homeOf, type Member, type Outcome } from '../engine/flight.t
 import { createHeadlessSignIn } from '../engine/headless.ts'
 import { createIdentity, type Identity } from '../engine/identity.ts'
 import { keepFresh } from '../engine/keep-fresh.ts'
-import { RecordStore } from '../engine/record-store.ts'
+import { createRecordStore, type RecordStore } from '../engine/record-store.ts'
 import { createRenewal, type Renewal, type RenewalNumbers } from '../engine/renewal.ts'
 import type { Target } from '../engine/subject.ts'
 import { type AllEvents, createTokenManager, type TokenManager } from '../engine/token-manager.ts'
@@ -23,14 +23,14 @@ import { anchorOf, isWebStorage, webStorage } from '../storage/web.ts'
 import { type Clock, systemClock } from '../values/clock.ts'
 import { type Failure, SessionError } from '../values/errors.ts'
 import { Emitter } from '../values/events.ts'
-import { chain, isThenable } from '../values/maybe-promise.ts'
-import { isTombstone, type LiveRecord, randomId, type StoredRecord } from '../values/record.ts'
+import { chain, type MaybePromise } from '../values/maybe-promise.ts'
+import { isTombstone, randomId, type StoredRecord } from '../values/record.ts'
 import { createResourceMatcher, type ResourceMatcher, resourceHosts } from '../values/resources.ts'
 import type { TokenSet } from '../values/token-set.ts'
 import { type BoundToKey, boundToKey } from './bound-to-key.ts'
 import type { SessionOptions } from './options.ts'
 import { platformWake } from './platform-wake.ts'
-import { SignIns } from './sign-ins.ts'
+import { createSignIns, type SignIns } from './sign-ins.ts'
 
 /** What calls are made with: the session, or a view of it. */
 export interface Part {
@@ -47,7 +47,7 @@ const defaults: RenewalNumbers = {
 }
 
 /** The channel of a session that no other context can have. */
-export const noChannel: Channel = { postMessage() {}, addEventListener() {}, removeEventListener() {}, close() {} }
+export const noChannel = {} as Channel
 
 const platformFetch: typeof fetch = (input, init) => globalThis.fetch(input, init)
 
@@ -81,18 +81,18 @@ export class Core implements Part, Member {
   declare self: string
   declare channel: Channel | undefined
   declare manager: TokenManager
-  declare store: RecordStore
   declare contexts: Contexts
   declare signInHeadless: (() => Promise<Outcome>) | undefined
   declare access: Access
   declare authFetch: AuthFetch
   declare private lock: Lock | undefined
-  declare private isLockGiven: boolean
   declare private freshness: ReturnType<typeof keepFresh> | undefined
-  declare private stops: readonly ((() => void) | false)[] | undefined
+  declare private stops: readonly ((() => void) | undefined)[] | undefined
 
   // From the first need on.
+  declare private opening: Identity | undefined
   declare private ownIdentity: Identity | undefined
+  declare private ownStore: RecordStore | undefined
   declare private ownRenewal: Renewal | undefined
   declare private ownTurns: TakeTurn | undefined
   declare private ownSignIns: SignIns | undefined
@@ -120,7 +120,7 @@ export class Core implements Part, Member {
   start(): this {
     if (this.stops) return this
     const { options, grant } = this
-    Object.assign(this, options.renewal ? numbersOf(options.renewal) : defaults)
+    Object.assign(this, numbersOf(options.renewal))
     const storage = storageOf(options.storage, () => this.degrade('storage'))
     this.storage = storage
     this.scope = storage.scope ?? 'shared'
@@ -129,32 +129,25 @@ export class Core implements Part, Member {
     this.home = homeOf(anchorOf(storage), this.key)
     this.self = randomId()
 
-    const storageLock = typeof storage.lock?.request === 'function' ? storage.lock : undefined
-    const lock = options.lock ?? storageLock
-    this.isLockGiven = !!lock
-    this.lock = lock ?? (isAlone ? undefined : platformLock())
+    const given = options.lock ?? (typeof storage.lock?.request === 'function' ? storage.lock : undefined)
+    this.lock = given ?? (isAlone ? undefined : platformLock())
     if (!this.lock && !isAlone && !isReactNative()) this.degrade('lock')
 
     this.home.members = [...this.home.members, this]
     this.manager = createTokenManager(this)
-    this.store = new RecordStore(this)
     const channel = options.channel ?? (isAlone ? noChannel : this.openChannel())
     this.channel = channel === noChannel ? undefined : channel
     this.contexts = createContexts(this)
     this.signInHeadless = grant.headless ? createHeadlessSignIn(this) : undefined
     this.access = new Access(this, this.manager)
-    this.authFetch = new AuthFetch(this, this.access, this.manager, this.isResource)
+    this.authFetch = new AuthFetch(this, this.access, this.isResource)
     this.freshness = options.keepFresh ? keepFresh(this.manager, this.access) : undefined
     this.stops = [
       ...[options.wake ?? platformWake].flat().map(wake => wake(() => this.wake())),
-      attempt(() => typeof storage.watch === 'function' && storage.watch(this.key, () => this.onNews())),
-      attempt(() => typeof storage.onDegraded === 'function' && storage.onDegraded(({ what }) => this.degrade(what))),
+      attempt(() => storage.watch?.(this.key, () => void this.identity.read(true))),
+      attempt(() => storage.onDegraded?.(({ what }) => this.degrade(what))),
     ]
-    // All that most sessions of a server need of it is the first read.
-    const identity = this.ownIdentity ?? createIdentity(this)
-    const reading = identity.start()
-    if (isThenable(reading)) this.ownIdentity = identity
-    void chain(reading, () => {
+    void chain(this.open(), () => {
       const tokens = this.manager.held?.record.tokens
       // Told to whoever calls; what cannot be known now is no loss.
       if (tokens?.jkt) this.binding?.check(tokens).catch(() => undefined)
@@ -162,15 +155,24 @@ export class Core implements Part, Member {
     return this
   }
 
+  /** The first read; again after one that failed. It is all that most sessions of a server need of these two parts, which go with it. */
+  open(): MaybePromise<void> {
+    if (this.manager.status !== 'starting') return undefined
+    this.opening ??= this.ownIdentity ?? createIdentity(this)
+    return chain(this.opening.start(), () => {
+      this.opening = undefined
+      if (!this.ownIdentity && !this.ownRenewal && !this.isInteractive) this.ownStore = undefined
+    })
+  }
+
   /** The part of the session whose token is for this resource and scope; equal ones are one. */
-  view(target: Target): Part {
+  view(target: Target, isResource: ResourceMatcher): Part {
     const name = JSON.stringify([target.resource, target.scope])
     this.views ??= new Map()
     const known = this.views.get(name)
     if (known) return known
-    const { manager, access } = createView(this, target)
-    const isResource = target.resource ? createResourceMatcher(target.resource) : this.isResource
-    const view = { access, authFetch: new AuthFetch(this, access, manager, isResource) }
+    const access = createView(this, target)
+    const view = { access, authFetch: new AuthFetch(this, access, isResource) }
     this.views.set(name, view)
     return view
   }
@@ -179,7 +181,7 @@ export class Core implements Part, Member {
     this.isDisposed = true
     this.ownSignIns?.cancel()
     if (!this.stops) return
-    for (const stop of this.stops) if (stop) stop()
+    for (const stop of this.stops) stop?.()
     this.freshness?.stop()
     this.contexts.close()
     this.ownIdentity?.stop()
@@ -187,8 +189,13 @@ export class Core implements Part, Member {
   }
 
   get identity(): Identity {
-    this.ownIdentity ??= createIdentity(this)
+    this.ownIdentity ??= this.opening ?? createIdentity(this)
     return this.ownIdentity
+  }
+
+  get store(): RecordStore {
+    this.ownStore ??= createRecordStore(this)
+    return this.ownStore
   }
 
   get renewal(): Renewal {
@@ -197,7 +204,7 @@ export class Core implements Part, Member {
   }
 
   get signIns(): SignIns {
-    this.ownSignIns ??= new SignIns(this)
+    this.ownSignIns ??= createSignIns(this)
     return this.ownSignIns
   }
 
@@ -210,7 +217,7 @@ export class Core implements Part, Member {
 
   /** `undefined` where nobody else can hold the tokens. */
   lockName(id: string): string | undefined {
-    if (this.scope === 'context' && !this.isLockGiven) return undefined
+    if (this.scope === 'context' && !this.lock) return undefined
     return this.scope === 'tab' ? `${this.key}:${id}` : this.key
   }
 
@@ -302,14 +309,6 @@ export class Core implements Part, Member {
     if (!this.isDisposed) this.manager.meet(record)
   }
 
-  onNews(): void {
-    void this.identity.read(true)
-  }
-
-  onAnswer(record: LiveRecord): void {
-    this.identity.receive(record)
-  }
-
   degrade(what: 'lock' | 'storage' | 'channel'): void {
     void Promise.resolve().then(() => this.emitter.emit('degraded', { what }))
   }
@@ -351,11 +350,11 @@ function storageOf(option: SessionOptions<never>['storage'], onMissing: () => vo
 }
 
 /** News are a convenience: a storage that can't give them is used without. */
-function attempt(subscribe: () => (() => void) | false): (() => void) | false {
+function attempt(subscribe: () => (() => void) | undefined): (() => void) | undefined {
   try {
     return subscribe()
   } catch {
-    return false
+    return undefined
   }
 }
 
