@@ -1,19 +1,19 @@
 import { abortable } from '../engine/access.ts'
 import type { Identity } from '../engine/identity.ts'
 import type { TokenManager } from '../engine/token-manager.ts'
+import type { TiedToKey } from '../ports/dpop.ts'
 import type { EndSessionOptions, Grant, GrantContext, SignInResponse } from '../ports/grant.ts'
 import type { Clock } from '../values/clock.ts'
 import { abortReason, SessionError } from '../values/errors.ts'
 import { isThenable } from '../values/maybe-promise.ts'
 import { readTokenResponse, type TokenResponse, type TokenSet } from '../values/token-set.ts'
-import type { BoundToKey } from './bound-to-key.ts'
 import { warnsOfManyUsers } from './shared-session.ts'
 import { signInError } from './sign-in-error.ts'
 
 interface SignInOptions {
   readonly options: { readonly storage?: unknown }
   readonly grant: Grant<never>
-  readonly binding: BoundToKey<never> | undefined
+  readonly binding: TiedToKey | undefined
   readonly clock: Clock
   readonly fetch: typeof fetch
   assertUsable(): void

@@ -15,6 +15,7 @@ import { createView } from '../engine/view.ts'
 import { memoryLock } from '../locks/memory.ts'
 import type { Attach } from '../ports/attach.ts'
 import type { Channel } from '../ports/channel.ts'
+import type { TiedToKey, TokenBinding } from '../ports/dpop.ts'
 import type { Grant, GrantContext } from '../ports/grant.ts'
 import type { Lock } from '../ports/lock.ts'
 import type { StorageScope, TokenStorage } from '../ports/token-storage.ts'
@@ -27,7 +28,6 @@ import { chain, type MaybePromise } from '../values/maybe-promise.ts'
 import { isTombstone, randomId, type StoredRecord } from '../values/record.ts'
 import { createResourceMatcher, type ResourceMatcher, resourceHosts } from '../values/resources.ts'
 import type { TokenSet } from '../values/token-set.ts'
-import { type BoundToKey, boundToKey } from './bound-to-key.ts'
 import type { SessionOptions } from './options.ts'
 import { platformWake } from './platform-wake.ts'
 import { createSignIns, type SignIns } from './sign-ins.ts'
@@ -60,7 +60,7 @@ export class Core implements Part, Member {
   readonly isResource: ResourceMatcher
   readonly grant: Grant<never>
   readonly attach: Attach
-  readonly binding: BoundToKey<never> | undefined
+  readonly binding: TiedToKey | undefined
   readonly clock: Clock
   readonly fetch: typeof fetch
   readonly emitter: Emitter<AllEvents>
@@ -104,7 +104,7 @@ export class Core implements Part, Member {
     this.isResource = createResourceMatcher(resources)
     const given: Grant<never> = typeof grant === 'function' ? { renew: grant } : grant
     const attach = options.attach ?? given.attach ?? bearer()
-    this.binding = boundToKey(given, attach, ({ jkt }) => {
+    this.binding = (attach as Partial<TokenBinding>).tie?.(given, ({ jkt }) => {
       const { manager } = this.start()
       if (manager.held?.record.tokens.jkt === jkt) manager.end('key_lost')
       return manager.signedOutError()
