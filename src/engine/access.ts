@@ -1,4 +1,4 @@
-import { abortReason, type SessionError, toError } from '../values/errors.ts'
+import { abortReason, toError } from '../values/errors.ts'
 import type { MaybePromise } from '../values/maybe-promise.ts'
 import { isFailure, type Outcome } from './flight.ts'
 import type { Identity } from './identity.ts'
@@ -73,9 +73,9 @@ export class Access {
     if (status === 'starting' || this.mustRead) {
       await abortable(Promise.race([this.settle(), manager.whenOver(epoch)]), signal)
     } else if (signal?.aborted) throw abortReason(signal)
-    if (epoch === manager.epoch && manager.status === 'starting' && signInHeadless && !this.startFailure())
+    if (epoch === manager.epoch && manager.status === 'starting' && signInHeadless && !('error' in manager.state))
       await abortable(signInHeadless(), signal)
-    if (manager.status === 'starting') throw this.startError()
+    if (manager.status === 'starting') throw manager.signedOutError()
     const isReplaced =
       begun === undefined ? status === 'starting' && manager.epoch !== epoch : manager.held?.record.id !== begun
     if (isReplaced) throw manager.signedOutError()
@@ -160,17 +160,6 @@ export class Access {
       this.reading = undefined
     })
     await this.reading
-  }
-
-  private startFailure(): SessionError | undefined {
-    const { state } = this.manager
-    return state.status === 'starting' ? state.error : undefined
-  }
-
-  /** Why nothing is known yet; the next call tries again. */
-  private startError(): SessionError {
-    const failure = this.startFailure()
-    return failure ? toError(failure) : this.manager.signedOutError()
   }
 }
 

@@ -4,7 +4,7 @@ import type { Clock } from '../values/clock.ts'
 import { isSessionError, toError } from '../values/errors.ts'
 import type { Emitter } from '../values/events.ts'
 import { isThenable } from '../values/maybe-promise.ts'
-import { detach, dispatch, hasHeader, type Outgoing } from '../values/outgoing.ts'
+import { dispatch, hasHeader, type Outgoing } from '../values/outgoing.ts'
 import type { ResourceMatcher } from '../values/resources.ts'
 import { claimsOf } from '../values/token-set.ts'
 import type { Access } from './access.ts'
@@ -57,7 +57,6 @@ export function createExchange(session: ExchangeOptions, access: Access, isResou
   }
 
   async function begin(request: Outgoing): Promise<Response> {
-    detach(request)
     let held: Held
     try {
       held = await access.get(request)

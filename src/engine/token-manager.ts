@@ -98,7 +98,7 @@ export interface TokenManager {
   readonly isSignedOutOnPurpose: boolean
   /** Whether a sign-in ended by a sign-out, here or elsewhere: a pair that arrives for it later is revoked. One that was replaced is not. */
   isSignedOut(id: string): boolean
-  /** Why nothing can be sent for the sign-in any more. */
+  /** Why nothing can be sent for the sign-in any more, or not yet. */
   signedOutError(challenge?: Response): SessionError
   canRenew(tokens: TokenSet): boolean
   remainingMs(): number
@@ -286,8 +286,10 @@ export function createTokenManager(options: ManagerOptions): TokenManager {
     look: () => ({ status, epoch, seen, isSignedOutOnPurpose }),
     snapshot: () => (snapshot ??= describe()),
     isSignedOut: id => ended.get(id) === 'signed-out',
-    signedOutError: challenge =>
-      toError(signedOutFailure(status === 'signed-out' ? reason : epoch ? 'replaced' : undefined), challenge),
+    signedOutError(challenge) {
+      if (status === 'starting' && startError) return toError(startError)
+      return toError(signedOutFailure(status === 'signed-out' ? reason : epoch ? 'replaced' : undefined), challenge)
+    },
     canRenew: tokens => options.canRenew(tokens),
     remainingMs: () => (held ? remainingMs(held.life, clock) : 0),
     ageMs: () => (held ? ageMs(held.life, clock) : 0),

@@ -32,10 +32,6 @@ class Look {
   get state(): SessionState {
     return this[running]().manager.state
   }
-
-  get serverState(): SessionState {
-    return serverState
-  }
 }
 
 /**
@@ -69,8 +65,13 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
 }
 
 /** What a session and its views do alike, each with a token of its own. */
-function callsOf(core: Core, part: () => Part, matcher: ResourceMatcher): SessionCalls {
+function callsOf(
+  core: Core,
+  part: () => Part,
+  matcher: ResourceMatcher,
+): SessionCalls & Pick<SessionBase, 'serverState'> {
   return {
+    serverState,
     fetch: ((input: string | URL | Request, init: RequestInit | undefined = undefined) =>
       part().authFetch.fetch(input, init)) as typeof fetch,
     async getAccessToken(request = {}) {

@@ -59,13 +59,10 @@ export function takeOver(input: string | URL | Request, init: RequestInit | unde
 }
 
 function takeUrl(url: string, given: RequestInit | undefined): Outgoing | undefined {
-  let init = given && readInit(given)
+  const init = given && readInit(given)
   const headers = copyHeaders(init?.headers)
   if (isPlatforms(init?.mode, init?.signal, headers)) return undefined
-  const isOneShot = isStream(init?.body)
-  // The platform asks for it and the caller may not know (Fetch standard, "half" is the only value).
-  if (isOneShot && init && !('duplex' in init)) init = { ...init, duplex: 'half' } as RequestInit
-  return outgoing(url, init, headers, isOneShot)
+  return outgoing(url, init, headers, isStream(init?.body))
 }
 
 function outgoing(
@@ -115,12 +112,11 @@ export function takeBack(url: string, sent: RequestInit): Outgoing {
 }
 
 function takeRequest(input: Request, given: RequestInit | undefined): Outgoing | undefined {
-  const init = given && { ...readInit(given) }
+  const init = given && readInit(given)
   const headers = init?.headers === undefined ? input.headers : copyHeaders(init.headers)
   // `null` takes the signal of the Request away.
   const signal = init?.signal === undefined ? input.signal : init.signal
   if (isPlatforms(init?.mode ?? input.mode, signal, headers)) return undefined
-  if (init && isStream(init.body) && !('duplex' in init)) (init as { duplex?: string }).duplex = 'half'
   const request = new (kindOf(input))(input, init)
   const extras = init && Object.fromEntries(Object.entries(init).filter(([name]) => !fields.includes(name as 'method')))
   return {
@@ -143,24 +139,14 @@ function takeRequest(input: Request, given: RequestInit | undefined): Outgoing |
 const kindOf = (request: Request): typeof Request =>
   request.constructor.name === 'Request' ? (request.constructor as typeof Request) : Request
 
-const normalized = new Set(['DELETE', 'GET', 'HEAD', 'OPTIONS', 'POST', 'PUT'])
-
 /** As it goes out (Fetch standard, normalize a method). */
-function normalizeMethod(method: string): string {
-  if (normalized.has(method)) return method
-  const upper = method.toUpperCase()
-  return normalized.has(upper) ? upper : method
-}
+const normalizeMethod = (method: string): string =>
+  /^(delete|get|head|options|post|put)$/i.test(method) ? method.toUpperCase() : method
 
 /** Where Requests show no body (React Native), any method but GET and HEAD may have one. */
 function hasBody(request: Request): boolean {
   const { body } = request as { body?: unknown }
   return body === undefined ? !/^(GET|HEAD)$/i.test(request.method) : body !== null
-}
-
-/** The request will wait: what the caller does to its init meanwhile must not show. */
-export function detach(outgoing: Outgoing): void {
-  if (outgoing.init) outgoing.init = { ...outgoing.init }
 }
 
 /** Calls fetch with these headers added. */
@@ -237,14 +223,15 @@ function without(headers: OwnHeaders | undefined, names: RegExp): OwnHeaders {
   return copy
 }
 
-/** Init as it is, or a copy with the known fields read one by one where it has a prototype (a class, a `Request`). */
+/** A copy, with the known fields read one by one where it has a prototype (a class, a `Request`). */
 function readInit(given: RequestInit): RequestInit {
-  if (isLiteral(given) || !Object.getPrototypeOf(given)) return given
   const copy: Record<string, unknown> = { ...given }
-  for (const field of fields) {
+  for (const field of isLiteral(given) ? [] : fields) {
     const value = (given as Record<string, unknown>)[field]
     if (value !== undefined) copy[field] = value
   }
+  // The platform asks for it and the caller may not know (Fetch standard, "half" is the only value).
+  if (isStream(copy.body)) copy.duplex ??= 'half'
   return copy
 }
 
@@ -286,6 +273,6 @@ function withHeaders(own: OwnHeaders | undefined, added: Added | undefined): Own
 function isStream(body: unknown): boolean {
   if (typeof body !== 'object' || body === null) return false
   const stream = body as { getReader?: unknown; pipe?: unknown; [Symbol.asyncIterator]?: unknown }
-  const isIterable = typeof Symbol.asyncIterator === 'symbol' && typeof stream[Symbol.asyncIterator] === 'function'
-  return typeof stream.getReader === 'function' || typeof stream.pipe === 'function' || isIterable
+  // Where the platform has no such symbol, that is a member by the name of "undefined".
+  return [stream.getReader, stream.pipe, stream[Symbol.asyncIterator]].some(member => typeof member === 'function')
 }

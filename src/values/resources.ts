@@ -77,21 +77,15 @@ export function createResourceMatcher(resources: Resources): ResourceMatcher {
   }
   const key = JSON.stringify(list)
   if (last?.key === key) return last.matcher
-  const matcher = compile(list)
-  // The document may be another one next time.
-  if (list.every(isAbsolute)) last = { key, matcher }
-  return matcher
-}
-
-function compile(list: readonly string[]): ResourceMatcher {
+  // What is wrong with these is told at once.
   const absolute = list.filter(isAbsolute)
-  const early = absolute.map(text => toPrefix(text, undefined))
-  let prefixes = absolute.length === list.length ? early : undefined
+  absolute.forEach(toPrefix)
+  let prefixes: readonly Place[] | undefined
   // Apps ask for the same URL again and again.
   let known: string | undefined
-  return url => {
+  const matcher: ResourceMatcher = url => {
     if (url === known) return true
-    prefixes ??= list.map(text => toPrefix(text, documentBase()))
+    prefixes ??= list.map(toPrefix)
     // The common case without a parser: nothing behind `origin/` can change the origin.
     for (const { origin, pathname } of prefixes) {
       if (pathname === '/' && startsWithOrigin(url, origin)) {
@@ -102,6 +96,9 @@ function compile(list: readonly string[]): ResourceMatcher {
     const located = locate(url, fetchBase())
     return !!located && prefixes.some(prefix => isUnder(located, prefix))
   }
+  // A relative one is resolved by the document, which may be another next time.
+  if (absolute.length === list.length) last = { key, matcher }
+  return matcher
 }
 
 const isAbsolute = (text: string) => /^[a-z][a-z\d+.-]*:/i.test(text)
@@ -118,8 +115,8 @@ function isUnder(located: Place, { origin, pathname }: Place): boolean {
   )
 }
 
-function toPrefix(text: string, base: string | undefined): Place {
-  const located = locate(text, base)
+function toPrefix(text: string): Place {
+  const located = locate(text, isAbsolute(text) ? undefined : documentBase())
   if (!located) {
     throw misconfigured(
       isAbsolute(text)

@@ -14,6 +14,7 @@ const renewal = 'engine/renewal.ts'
 const manager = 'engine/token-manager.ts'
 const access = 'engine/access.ts'
 const authFetch = 'engine/auth-fetch.ts'
+const exchange = 'engine/exchange.ts'
 const identity = 'engine/identity.ts'
 const commitStep = 'const { update, isCurrent } = await advance(flight, base, make, announce)'
 const reread = 'const meeting = manager.meet(reading.record, announce)'
@@ -45,7 +46,7 @@ export const faults: readonly Fault[] = [
   one(
     'no lock is taken',
     'session/wiring.ts',
-    "if (this.scope === 'context' && !this.isLockGiven) return undefined",
+    "if (this.scope === 'context' && !this.lock) return undefined",
     'if (id) return undefined',
   ),
   one(
@@ -72,14 +73,14 @@ export const faults: readonly Fault[] = [
     what: 'a request is sent again under another sign-in',
     patches: [
       {
-        file: authFetch,
-        from: 'if (current?.record.id !== id) return this.giveUp(request, response)',
-        to: 'if (!current) return this.giveUp(request, response)',
+        file: exchange,
+        from: 'if (current?.record.id !== id) return giveUp(response)',
+        to: 'if (!current) return giveUp(response)',
       },
       {
-        file: authFetch,
-        from: 'if (next?.record.id !== id) return this.giveUp(request, response)',
-        to: 'if (!next) return this.giveUp(request, response)',
+        file: exchange,
+        from: 'if (next?.record.id !== id) return giveUp(response)',
+        to: 'if (!next) return giveUp(response)',
       },
     ],
   },
@@ -100,12 +101,12 @@ export const faults: readonly Fault[] = [
       },
       {
         file: 'session/sign-ins.ts',
-        from: 'if (this.session.start().manager.isSignedOut(id) && !this.unrevoked.has(id)) void this.revoke(tokens)',
-        to: 'void this.revoke(tokens)',
+        from: 'if (session.start().manager.isSignedOut(id) && !unrevoked.has(id)) void revoke(tokens)',
+        to: 'void revoke(tokens)',
       },
     ],
   },
-  one('a request is sent as often as it is refused', authFetch, 'request.isReplaced = true', ''),
+  one('a request is sent as often as it is refused', exchange, 'request.isReplaced = true', ''),
   one(
     'every failure is a refusal',
     'engine/verdict.ts',
@@ -162,7 +163,7 @@ export const faults: readonly Fault[] = [
   ),
   one(
     'a stale 401 renews',
-    authFetch,
+    exchange,
     'const isStale = current.record.tokens.accessToken !== tokens.accessToken',
     'const isStale = false',
   ),
