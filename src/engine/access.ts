@@ -118,7 +118,7 @@ export class Access {
     if (now === held) options.assertUsable(signal)
     request.isExpired = manager.remainingMs() <= 0
     // What others rotated meanwhile may have expired since: once more.
-    if (!isFailure(outcome) && outcome.how === 'adopted' && manager.remainingMs() <= 0) {
+    if (request.isExpired && !isFailure(outcome) && outcome.how === 'adopted') {
       if (!isAgain || !manager.canRenew(now.record.tokens)) return this.get(request, true)
     }
     // A token that arrived expired still serves those who waited for it.

@@ -6,7 +6,7 @@ import type { Emitter } from '../values/events.ts'
 import { isThenable } from '../values/maybe-promise.ts'
 import { dispatch, hasHeader, type Outgoing } from '../values/outgoing.ts'
 import type { ResourceMatcher } from '../values/resources.ts'
-import { claimsOf } from '../values/token-set.ts'
+import { isSameUser } from '../values/token-set.ts'
 import type { Access } from './access.ts'
 import { isFailure } from './flight.ts'
 import { followRedirects, isElsewhere } from './redirects.ts'
@@ -120,7 +120,9 @@ export function createExchange(session: ExchangeOptions, access: Access, isResou
     const refusal = response.status === 401 || response.status === 403 ? tokenChallenge(response) : undefined
     if (refusal && asksForMore(refusal) && (await isSteppedUp(request, refusal))) {
       const next = manager.held
-      if (!next || !isSameUser(next, held)) return giveUp(response)
+      // A step-up may be a sign-in of its own: the request goes on with it only where both are known to be one user's.
+      const isOurs = next && (next.record.id === held.record.id || isSameUser(next.record.tokens, held.record.tokens))
+      if (!isOurs) return giveUp(response)
       discard(response)
       return send(request, next)
     }
@@ -225,13 +227,6 @@ async function askApp(isAuthFailure: IsAuthFailure, { method, url }: Outgoing, r
   } finally {
     if (!copy.bodyUsed) copy.body?.cancel().catch(() => undefined)
   }
-}
-
-/** A step-up may be a sign-in of its own: the request goes on with it only where both are known to be one user's. */
-function isSameUser({ record: next }: Held, { record: last }: Held): boolean {
-  if (next.id === last.id) return true
-  const [one, other] = [next, last].map(({ tokens }) => claimsOf(tokens))
-  return !!one?.sub && one.sub === other?.sub && one.iss === other?.iss
 }
 
 /** A query may hold secrets. */

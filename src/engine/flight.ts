@@ -53,21 +53,19 @@ export const lockTimeout: Failure = {
   message: 'Another context holds the lock and did not finish in time. Try again.',
 }
 
-type Kept = Home | WeakRef<Home>
-const homes = new WeakMap<object, Map<string, Kept>>()
+const homes = new WeakMap<object, Map<string, { deref(): Home | undefined }>>()
 // A server makes sessions for users without end on one storage: their homes go with them. Where nothing can be held weakly, they stay.
 const emptied =
   typeof FinalizationRegistry === 'function' ? new FinalizationRegistry<() => void>(forget => forget()) : undefined
 
 /** Lives as long as one of its sessions. */
 export function homeOf(storage: object, key: string): Home {
-  const byKey = homes.get(storage) ?? new Map<string, Kept>()
+  const byKey = homes.get(storage) ?? new Map<string, { deref(): Home | undefined }>()
   homes.set(storage, byKey)
-  const kept = byKey.get(key)
-  const known = kept && 'deref' in kept ? kept.deref() : kept
+  const known = byKey.get(key)?.deref()
   if (known) return known
   const home: Home = { flight: undefined, storing: undefined, members: [] }
-  const next: Kept = emptied ? new WeakRef(home) : home
+  const next = emptied ? new WeakRef(home) : { deref: () => home }
   byKey.set(key, next)
   emptied?.register(home, () => {
     if (byKey.get(key) === next) byKey.delete(key)

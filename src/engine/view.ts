@@ -1,4 +1,4 @@
-import { type Clock, createLifetime, type Lifetime, remainingMs } from '../values/clock.ts'
+import { type Clock, createLifetime, remainingMs } from '../values/clock.ts'
 import type { TokenSet } from '../values/token-set.ts'
 import { Access, type AccessOptions } from './access.ts'
 import type { Subject, Target } from './subject.ts'
@@ -17,18 +17,16 @@ interface ViewOptions extends AccessOptions {
  */
 export function createView(options: ViewOptions, target: Target): Access {
   const { manager, clock, aheadMs } = options
-  let own: { id: string; tokens: TokenSet; life: Lifetime } | undefined
-  const none: Lifetime = { bornAtMs: 0, expiresAtMs: 0, bornMonotonicMs: undefined, lifetimeMs: 0, aheadMs: 0 }
+  const expired: TokenSet = { accessToken: '', tokenType: 'Bearer', expiresAtMs: 0 }
+  const none = { id: '', tokens: expired, life: createLifetime(expired, 0, undefined, 0) }
+  let own = none
 
-  const current = () => (own && own.id === manager.held?.record.id ? own : undefined)
-  const remaining = () => {
-    const token = current()
-    return token ? remainingMs(token.life, clock) : 0
-  }
+  const current = () => (own.id === manager.held?.record.id ? own : none)
+  const remaining = () => remainingMs(current().life, clock)
 
   const subject: Subject = {
     target,
-    current: () => current()?.tokens.accessToken ?? '',
+    current: () => current().tokens.accessToken,
     isAlive: () => remaining() > 0,
     store: ({ tokens: { refreshToken, ...kept } }, next) => {
       const newest = next.refreshToken ?? refreshToken
@@ -45,9 +43,8 @@ export function createView(options: ViewOptions, target: Target): Access {
     held: {
       get(): Held | undefined {
         const { held } = manager
-        const token = current()
-        const tokens: TokenSet = token?.tokens ?? { accessToken: '', tokenType: 'Bearer' }
-        return held && { record: { ...held.record, tokens }, life: token?.life ?? none }
+        const { tokens, life } = current()
+        return held && { record: { ...held.record, tokens }, life }
       },
     },
     remainingMs: { value: remaining },

@@ -1,4 +1,4 @@
-import { claimsOf, type TokenSet } from '../values/token-set.ts'
+import { isSameUser, type TokenSet } from '../values/token-set.ts'
 
 /**
  * A server with one session for all its users sends everybody's requests as whoever signed in last. It can be told where somebody else signs in
@@ -7,9 +7,8 @@ import { claimsOf, type TokenSet } from '../values/token-set.ts'
  */
 export function warnsOfManyUsers(held: TokenSet | undefined, next: TokenSet): boolean {
   const { process } = globalThis as { process?: { emitWarning?(text: string, name: string): void } }
-  if (!held || typeof document !== 'undefined' || typeof process?.emitWarning !== 'function') return false
-  const [was, is] = [held, next].map(tokens => claimsOf(tokens)?.sub)
-  if (was === undefined || is === undefined || was === is) return false
+  if (!held || typeof document !== 'undefined' || !process?.emitWarning || isSameUser(held, next) !== false)
+    return false
   process.emitWarning(
     'Another user signed in to a session of this process that was signed in; all its requests go out as that user now. Give each user a session: createSessions() of latchkey/node, sessions.for(userId).',
     'LatchkeyWarning',

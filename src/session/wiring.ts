@@ -64,9 +64,9 @@ export class Core implements Part, Member {
   readonly clock: Clock
   readonly fetch: typeof fetch
   readonly emitter: Emitter<AllEvents>
-  private isDisposed = false
-  private isInGrant = false
-  private grantSignal: AbortSignal | undefined
+  declare private isDisposed: boolean | undefined
+  declare private isInGrant: boolean | undefined
+  declare private grantSignal: AbortSignal | undefined
 
   // From the start on.
   declare readonly aheadMs: number
@@ -335,8 +335,7 @@ export class Core implements Part, Member {
 }
 
 /** What was given, wrapped where it is a platform's; memory where there is none, which is told unless nothing was asked for. */
-function storageOf(option: SessionOptions<never>['storage'], onMissing: () => void): TokenStorage {
-  if (option === undefined) return memoryStorage()
+function storageOf(option: SessionOptions<never>['storage'] = memoryStorage(), onMissing: () => void): TokenStorage {
   let given: TokenStorage | Storage | null | undefined
   try {
     given = typeof option === 'function' ? option() : option

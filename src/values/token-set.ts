@@ -67,6 +67,12 @@ export function readTokenResponse(response: unknown, sentAtMs: number, previous?
 export const claimsOf = ({ idToken, accessToken }: TokenSet): Claims | undefined =>
   readClaims(idToken) ?? readClaims(accessToken)
 
+/** Whether both are known to be of one user, or known to be of two; `undefined` where it can't be told. */
+export function isSameUser(one: TokenSet, other: TokenSet): boolean | undefined {
+  const [a, b] = [one, other].map(claimsOf)
+  return a?.sub && b?.sub ? a.sub === b.sub && a.iss === b.iss : undefined
+}
+
 /** NaN where nobody knows. A JWT's own life span serves where `expires_in` is missing; its absolute `exp` would trust a foreign clock. */
 function lifetimeSeconds({ expires_in, access_token }: TokenResponse): number {
   if (typeof expires_in === 'number' || given(expires_in)) return Number(expires_in)

@@ -177,8 +177,8 @@ export const faults: readonly Fault[] = [
   one(
     'what others brought is sent though it has expired',
     access,
-    "outcome.how === 'adopted' && manager.remainingMs() <= 0",
-    "outcome.how === 'adopted' && manager.remainingMs() < -1e15",
+    "if (request.isExpired && !isFailure(outcome) && outcome.how === 'adopted') {",
+    'if (!outcome) {',
   ),
   {
     what: 'one caller that leaves ends the renewal of all',
