@@ -12,8 +12,8 @@ interface Message {
   readonly id: string
   readonly generation: number
   readonly what: 'hello' | 'ask' | 'changed' | 'signed-out' | 'answer'
-  readonly to?: string
-  readonly record?: StoredRecord
+  readonly to?: string | undefined
+  readonly record?: StoredRecord | undefined
 }
 
 export interface Contexts {
@@ -65,9 +65,15 @@ export function createContexts(options: ContextsOptions): Contexts {
   let handedOver: string | undefined
   let answered: (() => void) | undefined
 
-  const post = (message: Omit<Message, 'from'>): void => {
+  /** To all, or to one; with the record only where it may have it. */
+  const say = (
+    what: Message['what'],
+    { id, generation }: { id: string; generation: number },
+    to?: string,
+    record?: StoredRecord,
+  ): void => {
     try {
-      channel.postMessage({ from: self, ...message })
+      channel.postMessage({ from: self, to, what, id, generation, record } satisfies Message)
     } catch {
       options.degrade('channel')
     }
@@ -77,7 +83,7 @@ export function createContexts(options: ContextsOptions): Contexts {
     const record = manager.held?.record
     if (!record) return
     if (manager.held?.unsaved) handedOver = record.tokens.accessToken
-    post({ what: 'answer', to, record, id: record.id, generation: record.generation })
+    say('answer', record, to, record)
   }
 
   function receive({ data }: { data: unknown }): void {
@@ -88,12 +94,12 @@ export function createContexts(options: ContextsOptions): Contexts {
     const isMine = !!mine && mine.id === id
     if (what === 'hello' || what === 'ask') {
       if (!isMine) {
-        if (manager.isSignedOut(id)) post({ what: 'signed-out', to: message.from, id, generation: manager.seen })
+        if (manager.isSignedOut(id)) say('signed-out', { id, generation: manager.seen }, message.from)
         return
       }
       if (isTab && !clones.has(message.from)) {
         clones.add(message.from)
-        if (what === 'hello') post({ what: 'hello', to: message.from, id, generation: mine.generation })
+        if (what === 'hello') say('hello', mine, message.from)
       }
       if (mine.generation > generation) answer(message.from)
       return
@@ -126,7 +132,7 @@ export function createContexts(options: ContextsOptions): Contexts {
 
   return {
     tell(what, record) {
-      post({ what, id: record.id, generation: record.generation })
+      say(what, record)
       if (what === 'changed') for (const clone of clones) answer(clone)
     },
     ask() {
@@ -138,12 +144,12 @@ export function createContexts(options: ContextsOptions): Contexts {
           clearTimeout(timer)
           resolve()
         }
-        post({ what: 'ask', id: mine.id, generation: mine.generation })
+        say('ask', mine)
       })
     },
     hello() {
       const mine = manager.held?.record
-      if (isTab && mine) post({ what: 'hello', id: mine.id, generation: mine.generation })
+      if (isTab && mine) say('hello', mine)
     },
     get isBehind() {
       return announced > (manager.held?.record.generation ?? 0)

@@ -5,6 +5,7 @@ import type { TiedToKey } from '../ports/dpop.ts'
 import type { EndSessionOptions, Grant, GrantContext, SignInResponse } from '../ports/grant.ts'
 import type { Clock } from '../values/clock.ts'
 import { abortReason, SessionError } from '../values/errors.ts'
+import { LateMap } from '../values/late-map.ts'
 import { isThenable } from '../values/maybe-promise.ts'
 import { readTokenResponse, type TokenResponse, type TokenSet } from '../values/token-set.ts'
 import { warnsOfManyUsers } from './shared-session.ts'
@@ -50,7 +51,7 @@ export function createSignIns(session: SignInOptions): SignIns {
   let completing: { readonly answer: string; readonly result: Promise<Result> } | undefined
   let hasWarned = false
   // Ended by signOut({ revoke: false }).
-  const unrevoked = new Set<string>()
+  const unrevoked = new LateMap<string, true>()
 
   async function signIn(input: never): Promise<{ appState?: unknown }> {
     session.assertUsable()
@@ -96,7 +97,7 @@ export function createSignIns(session: SignInOptions): SignIns {
     const { identity, manager } = session.start()
     supersede()
     const id = manager.held?.record.id
-    if (!isRevoking && id) unrevoked.add(id)
+    if (!isRevoking && id) unrevoked.set(id, true)
     const tokens = await identity.end()
     if (isRevoking && tokens) void revoke(tokens)
     if (endSession && tokens) {

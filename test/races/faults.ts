@@ -121,12 +121,7 @@ export const faults: readonly Fault[] = [
     'if (isOwn) return\n      settle(why)',
     'if (isOwn) return',
   ),
-  one(
-    'news hold the record',
-    'engine/contexts.ts',
-    'post({ what, id: record.id, generation: record.generation })',
-    'post({ what, record, id: record.id, generation: record.generation })',
-  ),
+  one('news hold the record', 'engine/contexts.ts', 'say(what, record)', 'say(what, record, undefined, record)'),
   one('the token goes to every origin', authFetch, 'if (isResource(url)) {', 'if (url) {'),
   {
     what: 'the epoch is not compared where a sign-in or a sign-out is written',
