@@ -3,6 +3,7 @@ import type { SessionState } from '../engine/token-manager.ts'
 import { toError } from '../values/errors.ts'
 import { createResourceMatcher, type ResourceMatcher } from '../values/resources.ts'
 import type { Session, SessionBase, SessionCalls, SessionOptions, SessionView } from './options.ts'
+import { adopt, completeSignIn, signIn, signOut } from './sign-ins.ts'
 import { Core, type Part } from './wiring.ts'
 
 const serverState: SessionState = { status: 'starting' }
@@ -43,9 +44,9 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
   const start = () => core.start()
   const dispose = () => core.dispose()
   const session = Object.assign(new Look(start), callsOf(core, start, core.isResource), {
-    signIn: (input: never) => core.signIns.signIn(input),
-    completeSignIn: (url?: string) => core.signIns.complete(url),
-    adopt: (...given: Parameters<SessionBase['adopt']>) => core.signIns.adopt(...given),
+    signIn: (input: never) => signIn(core, input),
+    completeSignIn: (url?: string) => completeSignIn(core, url),
+    adopt: (...given: Parameters<SessionBase['adopt']>) => adopt(core, ...given),
     for(target: Parameters<SessionBase['for']>[0]): SessionView {
       const { completeSignIn, signOut, subscribe, on } = session
       const matcher = target.resource ? createResourceMatcher(target.resource) : core.isResource
@@ -55,7 +56,7 @@ export function createSession<SignIn = never>(options: SessionOptions<SignIn>): 
         { completeSignIn, signOut, subscribe, on, for: session.for },
       )
     },
-    signOut: (...given: Parameters<SessionBase['signOut']>) => core.signIns.signOut(...given),
+    signOut: (...given: Parameters<SessionBase['signOut']>) => signOut(core, ...given),
     subscribe: (listener: () => void) => core.start().manager.subscribe(listener),
     on: ((type, listener) => core.emitter.on(type, listener)) as SessionBase['on'],
     dispose,

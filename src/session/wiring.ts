@@ -30,7 +30,7 @@ import { createResourceMatcher, type ResourceMatcher, resourceHosts } from '../v
 import type { TokenSet } from '../values/token-set.ts'
 import type { SessionOptions } from './options.ts'
 import { platformWake } from './platform-wake.ts'
-import { createSignIns, type SignIns } from './sign-ins.ts'
+import { revokeLate, type SignInSession } from './sign-ins.ts'
 
 /** What calls are made with: the session, or a view of it. */
 export interface Part {
@@ -55,7 +55,7 @@ const platformFetch: typeof fetch = (input, init) => globalThis.fetch(input, ini
  * What a session consists of, with its ports as the engine takes them: the one place that knows all parts, and picks the defaults by the
  * storage's scope. A server has one for each user: what a request with a fresh token does not need is made at the first need.
  */
-export class Core implements Part, Member {
+export class Core implements Part, Member, SignInSession {
   readonly options: SessionOptions<never>
   readonly isResource: ResourceMatcher
   readonly grant: Grant<never>
@@ -64,6 +64,7 @@ export class Core implements Part, Member {
   readonly clock: Clock
   readonly fetch: typeof fetch
   readonly emitter: Emitter<AllEvents>
+  turn = 0
   declare private isDisposed: boolean | undefined
   declare private isInGrant: boolean | undefined
   declare private grantSignal: AbortSignal | undefined
@@ -95,7 +96,10 @@ export class Core implements Part, Member {
   declare private ownStore: RecordStore | undefined
   declare private ownRenewal: Renewal | undefined
   declare private ownTurns: TakeTurn | undefined
-  declare private ownSignIns: SignIns | undefined
+  declare cancelSignIn: SignInSession['cancelSignIn']
+  declare completing: SignInSession['completing']
+  declare unrevoked: Set<string> | undefined
+  declare hasWarned: boolean | undefined
   declare private views: Map<string, Part> | undefined
 
   constructor(options: SessionOptions<never>) {
@@ -179,7 +183,7 @@ export class Core implements Part, Member {
 
   dispose(): void {
     this.isDisposed = true
-    this.ownSignIns?.cancel()
+    this.cancelSignIn?.()
     if (!this.stops) return
     for (const stop of this.stops) stop?.()
     this.freshness?.stop()
@@ -201,11 +205,6 @@ export class Core implements Part, Member {
   get renewal(): Renewal {
     this.ownRenewal ??= createRenewal(this)
     return this.ownRenewal
-  }
-
-  get signIns(): SignIns {
-    this.ownSignIns ??= createSignIns(this)
-    return this.ownSignIns
   }
 
   get takeTurn(): TakeTurn {
@@ -292,7 +291,7 @@ export class Core implements Part, Member {
   }
 
   revokeLate(id: string, tokens: TokenSet): void {
-    this.signIns.revokeLate(id, tokens)
+    revokeLate(this, id, tokens)
   }
 
   reassert(): void {
