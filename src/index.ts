@@ -1,6 +1,6 @@
 export { bearer } from './attach/bearer.ts'
 export { header } from './attach/header.ts'
-export type { IsAuthFailure } from './engine/auth-fetch.ts'
+export type { IsAuthFailure } from './engine/exchange.ts'
 export type {
   RequestReport,
   SessionEvents,

@@ -1,10 +1,12 @@
 import type { Attach, AttachRequest } from '../ports/attach.ts'
 import type { TokenBinding } from '../ports/dpop.ts'
+import type { Grant } from '../ports/grant.ts'
 import { tokenChallenge } from '../values/challenge.ts'
 import { isSessionError, SessionError } from '../values/errors.ts'
 import { randomId } from '../values/record.ts'
 import { within } from '../values/timers.ts'
 import { type DpopKeys, defaultDpopKeys } from './dpop-keys.ts'
+import { tieToKey } from './tied-to-key.ts'
 
 export interface DpopOptions {
   /** Where the key pair lives. @default IndexedDB in a document or worker, else in memory */
@@ -86,7 +88,9 @@ export function dpop({
     return { Authorization: `DPoP ${accessToken}`, DPoP: await prove(request, accessToken) }
   }
 
-  return Object.assign(attach, {
+  const thumbprint = async () => (await keyOf()).thumbprint
+
+  const binding: Attach & TokenBinding = Object.assign(attach, {
     retry(response: Response, { url }: AttachRequest): boolean {
       const kept = keep(response, url)
       if (response.status !== 401 || !kept) return false
@@ -94,7 +98,9 @@ export function dpop({
       const isHidden = response.headers.get('www-authenticate') === null
       return isHidden ? kept.isNew : tokenChallenge(response)?.error === 'use_dpop_nonce'
     },
-    thumbprint: async () => (await keyOf()).thumbprint,
+    thumbprint,
+    tie: (grant: Grant<never>, onLost: Parameters<TokenBinding['tie']>[1]) =>
+      tieToKey(grant, binding, thumbprint, onLost),
     proof: async (request: AttachRequest) => ({ DPoP: await prove(request) }),
     async keepNonce(response: Response, { url }: AttachRequest): Promise<boolean> {
       if (!keep(response, url) || response.ok) return false
@@ -105,6 +111,7 @@ export function dpop({
       return (body as { error?: unknown } | undefined)?.error === 'use_dpop_nonce'
     },
   })
+  return binding
 }
 
 interface Key {

@@ -1,7 +1,9 @@
-import { abortReason, type SessionError, toError } from '../values/errors.ts'
+import { abortReason, toError } from '../values/errors.ts'
+import type { MaybePromise } from '../values/maybe-promise.ts'
 import { isFailure, type Outcome } from './flight.ts'
 import type { Identity } from './identity.ts'
 import type { Renewal } from './renewal.ts'
+import type { Subject } from './subject.ts'
 import type { Held, TokenManager } from './token-manager.ts'
 
 export interface AccessRequest {
@@ -14,41 +16,41 @@ export interface AccessRequest {
   isExpired?: boolean
 }
 
-/** A token for a call: the one at hand where it will do, else one that was waited for. */
-export interface Access {
-  /** The token in memory, if nothing has to be waited for: no lock, no storage, no promise. Starts a renewal behind it inside the ahead window. */
-  peek(isOneShot?: boolean): Held | undefined
-  /** Starts, reads after a wake, signs in a headless grant; the token may be expired. */
-  open(signal: AbortSignal | null | undefined): Promise<Held>
-  /** Like `open`, and renews: whatever it takes. Rejects with a SessionError, or the signal's reason. */
-  get(request: AccessRequest): Promise<Held>
-  /** A token that is not the one held, for the same sign-in. `isRefused`: a server took that one for no good, so later calls wait for the other. */
-  replace(held: Held, signal: AbortSignal | null | undefined, isRefused?: boolean): Promise<Outcome>
-  /** The app woke up: the storage is read before anything is sent or spent. */
-  wake(): void
-}
-
 export interface AccessOptions {
-  readonly manager: TokenManager
   readonly identity: Identity
+  /** The first read; again after one that failed. */
+  open(): MaybePromise<void>
+  /** Made when it is first needed. */
   readonly renewal: Renewal
   readonly signInHeadless: (() => Promise<Outcome>) | undefined
   readonly isInteractive: boolean
   readonly minIntervalMs: number
   /** Throws where the session can't be used: disposed, or called by its own grant. */
-  readonly assertUsable: (signal: AbortSignal | null | undefined) => void
+  assertUsable(signal: AbortSignal | null | undefined): void
 }
 
-export function createAccess(options: AccessOptions): Access {
-  const { manager, identity, renewal, signInHeadless } = options
-  let mustRead = false
-  let reading: Promise<void> | undefined
+/** A token for a call: the one at hand where it will do, else one that was waited for. */
+export class Access {
+  private readonly options: AccessOptions
+  readonly manager: TokenManager
+  private readonly subject: Subject | undefined
+  private mustRead = false
+  private reading: Promise<void> | undefined
   // The token that a server refused, for as long as its replacement is under way.
-  let refused: { readonly token: string; readonly outcome: Promise<Outcome> } | undefined
+  private refused: { readonly token: string; readonly outcome: Promise<Outcome> } | undefined
 
-  function peek(isOneShot = false): Held | undefined {
+  /** `subject`: what tokens are for, where it is not the session's own. */
+  constructor(options: AccessOptions, manager: TokenManager, subject?: Subject) {
+    this.options = options
+    this.manager = manager
+    this.subject = subject
+  }
+
+  /** The token in memory, if nothing has to be waited for: no lock, no storage, no promise. Starts a renewal behind it inside the ahead window. */
+  peek(isOneShot = false): Held | undefined {
+    const { manager } = this
     const { held } = manager
-    if (!held || mustRead || held.record.tokens.accessToken === refused?.token) return undefined
+    if (!held || this.mustRead || held.record.tokens.accessToken === this.refused?.token) return undefined
     const remaining = manager.remainingMs()
     if (remaining > held.life.aheadMs) return held
     if (remaining <= 0) return undefined
@@ -56,22 +58,24 @@ export function createAccess(options: AccessOptions): Access {
     if (!manager.canRenew(tokens)) return held
     if (isOneShot) return undefined
     // Its failure is nobody's error while the token works.
-    void renewal.renew(tokens.accessToken, false)
+    void this.renew(tokens.accessToken, false)
     return held
   }
 
-  /** The sign-in that a call belongs to, whatever state its token is in. */
-  async function open(signal: AbortSignal | null | undefined): Promise<Held> {
+  /** Starts, reads after a wake, signs in a headless grant: the sign-in that a call belongs to, whatever state its token is in. */
+  async open(signal: AbortSignal | null | undefined): Promise<Held> {
+    const { manager, options } = this
+    const { signInHeadless } = options
     options.assertUsable(signal)
     // A call belongs to the sign-in it began under; one that began before the first read belongs to what that finds.
     const { epoch, status } = manager
     const begun = manager.held?.record.id
-    if (status === 'starting' || mustRead) {
-      await abortable(Promise.race([settle(), manager.whenOver(epoch)]), signal)
+    if (status === 'starting' || this.mustRead) {
+      await abortable(Promise.race([this.settle(), manager.whenOver(epoch)]), signal)
     } else if (signal?.aborted) throw abortReason(signal)
-    if (epoch === manager.epoch && manager.status === 'starting' && signInHeadless && !startFailure())
+    if (epoch === manager.epoch && manager.status === 'starting' && signInHeadless && !('error' in manager.state))
       await abortable(signInHeadless(), signal)
-    if (manager.status === 'starting') throw startError()
+    if (manager.status === 'starting') throw manager.signedOutError()
     const isReplaced =
       begun === undefined ? status === 'starting' && manager.epoch !== epoch : manager.held?.record.id !== begun
     if (isReplaced) throw manager.signedOutError()
@@ -83,27 +87,29 @@ export function createAccess(options: AccessOptions): Access {
     return manager.held
   }
 
-  async function get(request: AccessRequest, isAgain = false): Promise<Held> {
+  /** Like `open`, and renews: whatever it takes. Rejects with a SessionError, or the signal's reason. */
+  async get(request: AccessRequest, isAgain = false): Promise<Held> {
+    const { manager, options } = this
     const { signal, minValidityMs = 0, isOneShot } = request
-    const held = await open(signal)
+    const held = await this.open(signal)
     const { life, record } = held
-    if (refused?.token === record.tokens.accessToken) {
-      await abortable(refused.outcome, signal)
+    if (this.refused?.token === record.tokens.accessToken) {
+      await abortable(this.refused.outcome, signal)
       if (manager.held?.record.id !== record.id) throw manager.signedOutError()
-      return get(request)
+      return this.get(request)
     }
     const remaining = manager.remainingMs()
     const isShort = remaining <= minValidityMs || (isOneShot === true && remaining <= life.aheadMs)
     // A life shorter than what was asked for is not renewed over and over.
     const isHopeless = life.lifetimeMs <= minValidityMs && manager.ageMs() < options.minIntervalMs
     const canRenew = manager.canRenew(record.tokens)
-    if (remaining > 0 && (!isShort || isHopeless || !canRenew)) return peek() ?? held
+    if (remaining > 0 && (!isShort || isHopeless || !canRenew)) return this.peek() ?? held
     if (!canRenew) {
       manager.end(record.refused ? 'refused' : 'expired')
-      if (signInHeadless) return get(request)
+      if (options.signInHeadless) return this.get(request)
       throw manager.signedOutError()
     }
-    const outcome = await abortable(renewal.renew(record.tokens.accessToken, remaining <= 0), signal)
+    const outcome = await abortable(this.renew(record.tokens.accessToken, remaining <= 0), signal)
     const now = manager.held
     if (now?.record.id !== record.id) {
       throw isFailure(outcome) && outcome.code === 'signed_out' ? toError(outcome) : manager.signedOutError()
@@ -112,54 +118,48 @@ export function createAccess(options: AccessOptions): Access {
     if (now === held) options.assertUsable(signal)
     request.isExpired = manager.remainingMs() <= 0
     // What others rotated meanwhile may have expired since: once more.
-    if (!isFailure(outcome) && outcome.how === 'adopted' && manager.remainingMs() <= 0) {
-      if (!isAgain || !manager.canRenew(now.record.tokens)) return get(request, true)
+    if (request.isExpired && !isFailure(outcome) && outcome.how === 'adopted') {
+      if (!isAgain || !manager.canRenew(now.record.tokens)) return this.get(request, true)
     }
     // A token that arrived expired still serves those who waited for it.
     if (!isFailure(outcome) || !request.isExpired) return now
     throw toError(outcome)
   }
 
+  /** A token that is not the one held, for the same sign-in. `isRefused`: a server took that one for no good, so later calls wait for the other. */
+  replace(held: Held, signal: AbortSignal | null | undefined, isRefused?: boolean): Promise<Outcome> {
+    const token = held.record.tokens.accessToken
+    const outcome = this.renew(token, true)
+    if (isRefused) {
+      this.refused = { token, outcome }
+      void outcome.then(() => {
+        if (this.refused?.outcome === outcome) this.refused = undefined
+      })
+    }
+    return abortable(outcome, signal)
+  }
+
+  /** The app woke up: the storage is read before anything is sent or spent. */
+  wake(): void {
+    this.mustRead = true
+  }
+
+  private renew(rejected: string, isUrgent: boolean): Promise<Outcome> {
+    return this.options.renewal.renew(rejected, isUrgent, this.subject)
+  }
+
   /** Leaves 'starting' and reads what a wake asked for. */
-  async function settle(): Promise<void> {
-    await identity.start()
-    if (!mustRead) return
-    reading ??= (async () => {
-      if (!options.isInteractive) await identity.read(false)
-      mustRead = false
+  private async settle(): Promise<void> {
+    const { options } = this
+    await options.open()
+    if (!this.mustRead) return
+    this.reading ??= (async () => {
+      if (!options.isInteractive) await options.identity.read(false)
+      this.mustRead = false
     })().finally(() => {
-      reading = undefined
+      this.reading = undefined
     })
-    await reading
-  }
-
-  const startFailure = () => (manager.state.status === 'starting' ? manager.state.error : undefined)
-
-  /** Why nothing is known yet; the next call tries again. */
-  function startError(): SessionError {
-    const failure = startFailure()
-    return failure ? toError(failure) : manager.signedOutError()
-  }
-
-  return {
-    peek,
-    open,
-    get,
-    replace(held, signal, isRefused) {
-      const token = held.record.tokens.accessToken
-      const outcome = renewal.renew(token, true)
-      if (isRefused) {
-        refused = { token, outcome }
-        void outcome.then(() => {
-          if (refused?.outcome === outcome) refused = undefined
-        })
-      }
-      return abortable(outcome, signal)
-    },
-    wake() {
-      mustRead = true
-      renewal.wake()
-    },
+    await this.reading
   }
 }
 

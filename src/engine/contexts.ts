@@ -12,8 +12,8 @@ interface Message {
   readonly id: string
   readonly generation: number
   readonly what: 'hello' | 'ask' | 'changed' | 'signed-out' | 'answer'
-  readonly to?: string
-  readonly record?: StoredRecord
+  readonly to?: string | undefined
+  readonly record?: StoredRecord | undefined
 }
 
 export interface Contexts {
@@ -35,28 +35,47 @@ interface ContextsOptions {
   readonly channel: Channel | undefined
   readonly scope: StorageScope
   readonly manager: TokenManager
-  /** The storage may hold something newer: read it. */
-  readonly onNews: () => void
-  /** Another context handed over its record. */
-  readonly onAnswer: (record: LiveRecord) => void
-  readonly onBroken: () => void
+  readonly identity: {
+    /** The storage may hold something newer. */
+    read(isNews: boolean): unknown
+    /** Another context handed over its record. */
+    receive(record: LiveRecord): void
+  }
+  degrade(what: 'channel'): void
 }
 
 const askMs = 100
 
+/** There is nobody else. */
+const alone: Contexts = {
+  tell() {},
+  ask: () => Promise.resolve(),
+  hello() {},
+  isBehind: false,
+  hasHandedOver: false,
+  close() {},
+}
+
 export function createContexts(options: ContextsOptions): Contexts {
-  const { self, channel, manager, onNews, onAnswer, onBroken } = options
+  const { self, channel, manager } = options
+  if (!channel) return alone
   const isTab = options.scope === 'tab'
   const clones = new Set<string>()
   let announced = 0
   let handedOver: string | undefined
   let answered: (() => void) | undefined
 
-  function post(message: Omit<Message, 'from'>): void {
+  /** To all, or to one; with the record only where it may have it. */
+  const say = (
+    what: Message['what'],
+    { id, generation }: { id: string; generation: number },
+    to?: string,
+    record?: StoredRecord,
+  ): void => {
     try {
-      channel?.postMessage({ from: self, ...message })
+      channel.postMessage({ from: self, to, what, id, generation, record } satisfies Message)
     } catch {
-      onBroken()
+      options.degrade('channel')
     }
   }
 
@@ -64,7 +83,7 @@ export function createContexts(options: ContextsOptions): Contexts {
     const record = manager.held?.record
     if (!record) return
     if (manager.held?.unsaved) handedOver = record.tokens.accessToken
-    post({ what: 'answer', to, record, id: record.id, generation: record.generation })
+    say('answer', record, to, record)
   }
 
   function receive({ data }: { data: unknown }): void {
@@ -75,19 +94,19 @@ export function createContexts(options: ContextsOptions): Contexts {
     const isMine = !!mine && mine.id === id
     if (what === 'hello' || what === 'ask') {
       if (!isMine) {
-        if (manager.isSignedOut(id)) post({ what: 'signed-out', to: message.from, id, generation: manager.seen })
+        if (manager.isSignedOut(id)) say('signed-out', { id, generation: manager.seen }, message.from)
         return
       }
       if (isTab && !clones.has(message.from)) {
         clones.add(message.from)
-        if (what === 'hello') post({ what: 'hello', to: message.from, id, generation: mine.generation })
+        if (what === 'hello') say('hello', mine, message.from)
       }
       if (mine.generation > generation) answer(message.from)
       return
     }
     if (what === 'answer') {
       if (isMine && isRecord(message.record) && message.record.id === id && 'tokens' in message.record) {
-        onAnswer(message.record)
+        options.identity.receive(message.record)
         if ((manager.held?.record.generation ?? 0) >= announced) answered?.()
       }
       return
@@ -101,36 +120,36 @@ export function createContexts(options: ContextsOptions): Contexts {
     if (Number.isSafeInteger(generation) && isNewer) {
       if (isMine) announced = Math.max(announced, generation)
       // Tabs with a storage of their own learn nothing from other sign-ins.
-      if (!isTab || isMine) onNews()
+      if (!isTab || isMine) void options.identity.read(true)
     }
   }
 
   try {
-    channel?.addEventListener('message', receive)
+    channel.addEventListener('message', receive)
   } catch {
-    onBroken()
+    options.degrade('channel')
   }
 
-  const contexts: Contexts = {
+  return {
     tell(what, record) {
-      post({ what, id: record.id, generation: record.generation })
+      say(what, record)
       if (what === 'changed') for (const clone of clones) answer(clone)
     },
     ask() {
       const mine = manager.held?.record
-      if (!channel || !mine) return Promise.resolve()
+      if (!mine) return Promise.resolve()
       return new Promise(resolve => {
         const timer = setTimeout(resolve, askMs)
         answered = () => {
           clearTimeout(timer)
           resolve()
         }
-        post({ what: 'ask', id: mine.id, generation: mine.generation })
+        say('ask', mine)
       })
     },
     hello() {
       const mine = manager.held?.record
-      if (isTab && mine) post({ what: 'hello', id: mine.id, generation: mine.generation })
+      if (isTab && mine) say('hello', mine)
     },
     get isBehind() {
       return announced > (manager.held?.record.generation ?? 0)
@@ -139,9 +158,8 @@ export function createContexts(options: ContextsOptions): Contexts {
       return handedOver !== undefined && handedOver === manager.held?.record.tokens.accessToken
     },
     close() {
-      channel?.removeEventListener('message', receive)
-      channel?.close()
+      channel.removeEventListener('message', receive)
+      channel.close()
     },
   }
-  return contexts
 }

@@ -1,3 +1,4 @@
+import type { Lock } from '../ports/lock.ts'
 import type { Failure } from '../values/errors.ts'
 import type { StoredRecord } from '../values/record.ts'
 
@@ -37,7 +38,14 @@ export interface Home {
   flight: Flight | undefined
   /** The storage operation under way: one at a time, so that no answer of an older one comes after that of a newer. */
   storing: Promise<unknown> | undefined
-  readonly members: Set<{ hear(record: StoredRecord): void }>
+  members: readonly Member[]
+  /** Where no platform and no storage brings one. */
+  lock?: Lock
+}
+
+/** A session that hears of what the others of its home wrote. */
+export interface Member {
+  hear(record: StoredRecord): void
 }
 
 export const lockTimeout: Failure = {
@@ -45,21 +53,19 @@ export const lockTimeout: Failure = {
   message: 'Another context holds the lock and did not finish in time. Try again.',
 }
 
-type Kept = Home | WeakRef<Home>
-const homes = new WeakMap<object, Map<string, Kept>>()
+const homes = new WeakMap<object, Map<string, { deref(): Home | undefined }>>()
 // A server makes sessions for users without end on one storage: their homes go with them. Where nothing can be held weakly, they stay.
 const emptied =
   typeof FinalizationRegistry === 'function' ? new FinalizationRegistry<() => void>(forget => forget()) : undefined
 
 /** Lives as long as one of its sessions. */
 export function homeOf(storage: object, key: string): Home {
-  const byKey = homes.get(storage) ?? new Map<string, Kept>()
+  const byKey = homes.get(storage) ?? new Map<string, { deref(): Home | undefined }>()
   homes.set(storage, byKey)
-  const kept = byKey.get(key)
-  const known = kept && 'deref' in kept ? kept.deref() : kept
+  const known = byKey.get(key)?.deref()
   if (known) return known
-  const home: Home = { flight: undefined, storing: undefined, members: new Set() }
-  const next: Kept = emptied ? new WeakRef(home) : home
+  const home: Home = { flight: undefined, storing: undefined, members: [] }
+  const next = emptied ? new WeakRef(home) : { deref: () => home }
   byKey.set(key, next)
   emptied?.register(home, () => {
     if (byKey.get(key) === next) byKey.delete(key)

@@ -7,7 +7,7 @@ import { createFlight, type Home, lockTimeout, type Outcome } from './flight.ts'
 import type { Identity } from './identity.ts'
 import { type Announce, createNews, signedOutFailure, type TokenManager } from './token-manager.ts'
 import type { TakeTurn } from './turn.ts'
-import { judge } from './verdict.ts'
+import { judge, type Verdict } from './verdict.ts'
 
 interface HeadlessOptions {
   readonly grant: Grant<never>
@@ -57,18 +57,18 @@ export function createHeadlessSignIn(options: HeadlessOptions): () => Promise<Ou
       await identity.begin(tokens, sentAtMs, sentMonotonicMs, announce)
       return { how: 'renewed' }
     } catch (error) {
-      return remember(await judge(error, clock.now(), undefined))
+      return remember(await judge(error, clock.now(), undefined), error)
     }
   }
 
-  function remember(verdict: Awaited<ReturnType<typeof judge>>): Failure {
+  function remember(verdict: Verdict, cause: unknown): Failure {
     const pauseMs = Math.min(firstPauseMs * 2 ** failures++, longestPauseMs)
     const isFinal = verdict.what === 'refused' || verdict.isClientError
     const failure: Failure = isFinal
       ? {
           code: 'sign_in_failed',
           message: 'The authorization server refused the sign-in. Check the client and its scope.',
-          cause: verdict.what === 'refused' ? verdict.cause : verdict.failure.cause,
+          cause,
         }
       : verdict.failure
     lastFailure = { ...failure, retryAtMs: failure.retryAtMs ?? clock.now() + pauseMs }

@@ -179,6 +179,7 @@ export function createIdentity(options: IdentityOptions): Identity {
 
   function end(): MaybePromise<TokenSet | undefined> {
     const last = manager.held?.record
+    const wasStarting = manager.status === 'starting'
     let ended: StoredRecord | undefined = last
     // Before anybody hears of it: a listener may sign in or out in turn.
     const epoch = manager.epoch + 1
@@ -198,19 +199,14 @@ export function createIdentity(options: IdentityOptions): Identity {
       }),
       (update): MaybePromise<TokenSet | undefined> => {
         if (manager.epoch !== epoch) return tokens
-        if (update.what !== 'failed') manager.sawAll()
+        if (wasStarting && update.what !== 'failed') manager.sawAll()
         const tombstone = update.record ?? (last && tombstoneOf(last))
         if (tombstone) {
           manager.supersede(tombstone)
           written(update, tombstone)
         }
         // What can't be marked is removed: a reload must not bring the session back.
-        return update.what === 'failed'
-          ? chain(store.remove(), isGone => {
-              if (isGone) manager.sawAll()
-              return tokens
-            })
-          : tokens
+        return update.what === 'failed' ? chain(store.remove(), () => tokens) : tokens
       },
     )
   }

@@ -38,25 +38,21 @@ interface StoreOptions {
   readonly storage: TokenStorage
   readonly key: string
   readonly storageTimeoutMs: number
+  readonly isInteractive: boolean
+  readonly isReadOnly: boolean
   /** Whether a record was written by this session's grant. */
-  readonly isOwn: (record: StoredRecord) => boolean
+  isOwn(record: StoredRecord): boolean
 }
 
 const mostConflicts = 8
 
-export function createRecordStore({
-  home,
-  storage,
-  key,
-  storageTimeoutMs: timeoutMs,
-  isOwn,
-}: StoreOptions): RecordStore {
-  const interactive = storage.interactive === true
+export function createRecordStore(options: StoreOptions): RecordStore {
+  const { home, storage, key, storageTimeoutMs: timeoutMs, isInteractive } = options
   let last: Reading | undefined
   let open: Promise<Reading> | undefined
-  let writing: Promise<unknown> | undefined
+  let writing: Promise<void> | undefined
 
-  const unavailable = (cause: unknown): Reading => ({ what: 'unavailable', cause })
+  const unavailable = (cause: unknown) => ({ what: 'unavailable' as const, cause })
   const late = () => unavailable(new Error(`The storage did not answer within ${timeoutMs} ms.`))
 
   /** One operation at a time; one that hangs is waited for no longer than its own bound. A synchronous storage never waits. */
@@ -64,21 +60,18 @@ export function createRecordStore({
     const before = home.storing
     const result = before ? within(before, timeoutMs, () => undefined).then(run) : run()
     if (!isThenable(result)) return result
-    const settled = Promise.resolve(result).then(
-      () => undefined,
-      () => undefined,
-    )
-    home.storing = settled
-    void settled.then(() => {
+    const end = () => {
       if (home.storing === settled) home.storing = undefined
-    })
+    }
+    const settled = Promise.resolve(result).then(end, end)
+    home.storing = settled
     return result
   }
 
   function read(): MaybePromise<Reading> {
     // A prompt that is open is joined, not repeated; what it brought serves for the life of the process.
-    if (interactive && last && last.what !== 'unavailable') return last
-    if (interactive && open) return within(open, timeoutMs, late)
+    if (isInteractive && last && last.what !== 'unavailable') return last
+    if (isInteractive && open) return within(open, timeoutMs, late)
     const reading = attempt(() => storage.getItem(key), toReading)
     if (!isThenable(reading)) return remember(reading)
     open = reading.then(remember).finally(() => {
@@ -110,14 +103,19 @@ export function createRecordStore({
   function toReading(text: string | null | undefined): Reading {
     if (text === null || text === undefined) return { what: 'empty' }
     const record = typeof text === 'string' ? parseRecord(text) : undefined
-    return record && isOwn(record) ? { what: 'value', record, text } : { what: 'corrupt', text }
+    return record && options.isOwn(record) ? { what: 'value', record, text } : { what: 'corrupt', text }
   }
 
   function update<R extends StoredRecord>(
     decide: (reading: Reading) => R | undefined,
     conflicts = 0,
   ): MaybePromise<Update<R>> {
-    if (writing) return afterWriting(() => update(decide, conflicts))
+    if (writing) {
+      // One that was given up may still land: what is decided now must come after it.
+      return within(writing, timeoutMs, late).then(stuck =>
+        stuck ? { what: 'failed', reading: stuck, cause: stuck.cause } : update(decide, conflicts),
+      )
+    }
     return chain(read(), (reading): MaybePromise<Update<R>> => {
       if (reading.what === 'unavailable') return { what: 'failed', reading, cause: reading.cause }
       const again = (): MaybePromise<Update<R>> =>
@@ -135,32 +133,18 @@ export function createRecordStore({
     })
   }
 
-  /** A write that was given up may still land: what is decided now must come after it. */
-  function afterWriting<R extends StoredRecord>(next: () => MaybePromise<Update<R>>): Promise<Update<R>> {
-    const settled = Promise.resolve(writing).then(() => undefined)
-    return within(settled, timeoutMs, late).then(stuck =>
-      stuck?.what === 'unavailable' ? { what: 'failed', reading: stuck, cause: stuck.cause } : next(),
-    )
-  }
-
   /** The only write under way: a slow one that was given up must not land on top of a later one. */
   function write(
     base: Reading,
     text: string,
     record: StoredRecord,
   ): MaybePromise<'written' | 'conflict' | { cause: unknown }> {
-    if (storage.readOnly === true) return { cause: new Error('The storage is read-only.') }
+    // Somebody else's began meanwhile: what it writes is read first.
+    if (writing) return 'conflict'
+    if (options.isReadOnly) return { cause: new Error('The storage is read-only.') }
     const expected = 'text' in base ? base.text : undefined
     // What can't be read can't be compared either; only a new sign-in gets this far.
     const canCompare = typeof storage.replaceItem === 'function' && (base.what !== 'corrupt' || expected !== undefined)
-    const run = () => {
-      try {
-        const done = canCompare ? storage.replaceItem?.(key, expected, text) : storage.setItem(key, text)
-        return isThenable(done) ? Promise.resolve(done).then(settle, failed) : settle(done)
-      } catch (cause) {
-        return failed(cause)
-      }
-    }
     const settle = (done: unknown) => {
       if (canCompare && done === false) {
         last = undefined
@@ -170,15 +154,17 @@ export function createRecordStore({
       return 'written'
     }
     const failed = (cause: unknown) => ({ cause })
-    const result = run()
-    if (!isThenable(result)) return result as 'written'
-    const mine = result.finally(() => {
-      if (writing === mine) writing = undefined
-    })
-    writing = mine
-    return within(mine, timeoutMs, () => ({
-      cause: new Error(`The storage did not save within ${timeoutMs} ms.`),
-    })) as Promise<'written'>
+    try {
+      const done = canCompare ? storage.replaceItem?.(key, expected, text) : storage.setItem(key, text)
+      if (!isThenable(done)) return settle(done)
+      const result = Promise.resolve(done).then(settle, failed)
+      writing = result.then(() => {
+        writing = undefined
+      })
+      return within(result, timeoutMs, () => failed(new Error(`The storage did not save within ${timeoutMs} ms.`)))
+    } catch (cause) {
+      return failed(cause)
+    }
   }
 
   function remove(): MaybePromise<boolean> {
@@ -190,8 +176,8 @@ export function createRecordStore({
   }
 
   return {
-    read: () => (interactive ? read() : serial(read)),
-    update: decide => (interactive ? update(decide) : serial(() => update(decide))),
+    read: () => (isInteractive ? read() : serial(read)),
+    update: decide => (isInteractive ? update(decide) : serial(() => update(decide))),
     remove: () => serial(remove),
   }
 }

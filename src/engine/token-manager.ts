@@ -1,9 +1,9 @@
 import { ageMs, type Clock, createLifetime, type Lifetime, remainingMs } from '../values/clock.ts'
 import { type Failure, type SessionError, toError } from '../values/errors.ts'
-import { callSafely, type Emitter } from '../values/events.ts'
-import { type Claims, readClaims } from '../values/jwt.ts'
+import type { Emitter } from '../values/events.ts'
+import type { Claims } from '../values/jwt.ts'
 import { compareRecords, isSamePair, isTombstone, type LiveRecord, type StoredRecord } from '../values/record.ts'
-import type { TokenSet } from '../values/token-set.ts'
+import { claimsOf, type TokenSet } from '../values/token-set.ts'
 import type { Home } from './flight.ts'
 
 export type SignedOutReason =
@@ -31,6 +31,11 @@ export interface SessionEvents {
   degraded: { readonly what: 'lock' | 'storage' | 'channel' | 'redirects' }
   'insufficient-scope': StepUpRequest
   request: RequestReport
+}
+
+/** With what `subscribe` hears. */
+export interface AllEvents extends SessionEvents {
+  changed: undefined
 }
 
 /** What a resource server asks for beyond the token it got (RFC 6750 §3.1, RFC 9470 §3). `url` is origin and path. */
@@ -94,14 +99,14 @@ export interface TokenManager {
   readonly isSignedOutOnPurpose: boolean
   /** Whether a sign-in ended by a sign-out, here or elsewhere: a pair that arrives for it later is revoked. */
   isSignedOut(id: string): boolean
-  /** Why nothing can be sent for the sign-in any more. */
+  /** Why nothing can be sent for the sign-in any more, or not yet. */
   signedOutError(challenge?: Response): SessionError
   canRenew(tokens: TokenSet): boolean
   remainingMs(): number
   ageMs(): number
   /** Order: a record from the storage or another context is compared with what is held, and adopted if it is newer. */
   meet(record: StoredRecord, announce?: Announce): Meeting
-  /** A sign-out has read the storage: what comes from now on is new, whatever the clocks say. */
+  /** The sign-out before the first read has looked: what comes from now on is new, whatever the clocks say. */
   sawAll(): void
   /** A record that a sign-in or a sign-out of this context takes the place of: the next is above it. `isSignOut`: its sign-in is over for all. */
   supersede(record: StoredRecord, isSignOut?: boolean): void
@@ -124,10 +129,10 @@ interface ManagerOptions {
   readonly home: Home
   readonly clock: Clock
   readonly aheadMs: number
-  readonly emitter: Emitter<SessionEvents>
-  readonly canRenew: (tokens: TokenSet) => boolean
+  readonly emitter: Emitter<AllEvents>
+  canRenew(tokens: TokenSet): boolean
   /** Tokens of a sign-in that ended: nobody else can hand them to the server. */
-  readonly revokeLate: (id: string, tokens: TokenSet) => void
+  revokeLate(id: string, tokens: TokenSet): void
 }
 
 export const signedOutFailure = (reason?: SignedOutReason): Failure => ({
@@ -137,14 +142,9 @@ export const signedOutFailure = (reason?: SignedOutReason): Failure => ({
     : 'Nobody is signed in. Call session.signIn() or session.adopt() first.',
 })
 
-export function createTokenManager({
-  home,
-  clock,
-  aheadMs,
-  emitter,
-  canRenew,
-  revokeLate,
-}: ManagerOptions): TokenManager {
+export function createTokenManager(options: ManagerOptions): TokenManager {
+  const { home, clock, aheadMs, emitter } = options
+  const revokeLate = (id: string, tokens: TokenSet) => options.revokeLate(id, tokens)
   let status: SessionState['status'] = 'starting'
   let held: Held | undefined
   let reason: SignedOutReason | undefined
@@ -158,15 +158,15 @@ export function createTokenManager({
   let blindAtMs = 0
   // What was held when the session ended here: it must not come back from a storage that still has it.
   let past: LiveRecord | undefined
-  const ended = new Set<string>()
+  // Sign-ins that ended by a sign-out.
+  let ended: Set<string> | undefined
   let over: ReturnType<typeof createOver> | undefined
-  const subscribers = new Set<{ listener: () => void }>()
 
   function changed(announce: Announce, tell?: () => void): void {
     snapshot = undefined
     const before = epoch
     announce(() => {
-      for (const { listener } of [...subscribers]) callSafely(listener, undefined)
+      emitter.emit('changed', undefined)
       // News of a sign-in that was replaced while the lock was being released would only confuse.
       if (before === epoch) tell?.()
     })
@@ -175,6 +175,13 @@ export function createTokenManager({
   const expiry = () => {
     const expiresAtMs = held?.record.tokens.expiresAtMs
     return expiresAtMs === undefined ? {} : { expiresAtMs }
+  }
+
+  const isSignedOut = (id: string) => !!ended?.has(id)
+
+  function markSignedOut(id: string): void {
+    ended ??= new Set()
+    ended.add(id)
   }
 
   const beginsAtMs = () => Math.max(clock.now(), seenBegunAtMs + 1)
@@ -204,7 +211,7 @@ export function createTokenManager({
     if (!held) return
     const { id } = held.record
     past = held.record
-    if (why === 'requested' || why === 'elsewhere') ended.add(id)
+    if (why === 'requested' || why === 'elsewhere') markSignedOut(id)
     held = undefined
     if (home.flight?.id === id) home.flight.end(signedOutFailure(why), announce !== atOnce)
   }
@@ -241,7 +248,7 @@ export function createTokenManager({
     const mine = held?.record
     const order = mine ? compareRecords(record, mine) : 1
     if (isTombstone(record)) {
-      ended.add(record.id)
+      markSignedOut(record.id)
       // A signed-out id is absorbing whatever the order.
       if (mine?.id !== record.id && order <= 0) return outrank(record, 'stale')
       if (held) end('elsewhere', announce)
@@ -250,8 +257,8 @@ export function createTokenManager({
       if (mine?.id === record.id && mine.generation >= record.generation) revokeLate(mine.id, mine.tokens)
       return 'ended'
     }
-    if ((record.begunAtMs ?? 0) < blindAtMs) ended.add(record.id)
-    if (ended.has(record.id)) return outrank(record, 'undead')
+    if ((record.begunAtMs ?? 0) < blindAtMs) markSignedOut(record.id)
+    if (isSignedOut(record.id)) return outrank(record, 'undead')
     if (held && mine) {
       if (order < 0) return outrank(record, 'stale')
       if (order === 0 && isSamePair(record, mine)) {
@@ -260,7 +267,7 @@ export function createTokenManager({
       }
     } else if (past && compareRecords(record, past) < (past.id === record.id ? 1 : 0)) {
       // A sign-out is for what came before, too.
-      return ended.has(past.id) ? 'undead' : 'stale'
+      return isSignedOut(past.id) ? 'undead' : 'stale'
     } else if (record.generation < before) return 'stale'
     const next: Held = { record, life: lifetimeOf(record) }
     if (held?.record.id === record.id) renewed(next, announce, 'adopted')
@@ -292,31 +299,17 @@ export function createTokenManager({
     changed(announce, () => emitter.emit('renewed', { how, ...expiry() }))
   }
 
-  return {
-    get held() {
-      return held
-    },
-    get status() {
-      return status
-    },
-    get epoch() {
-      return epoch
-    },
-    get seen() {
-      return seen
-    },
-    get isSignedOutOnPurpose() {
-      return isSignedOutOnPurpose
-    },
+  const manager: Omit<TokenManager, keyof Getters> & Read = {
+    current: () => held,
+    look: () => ({ status, epoch, seen, isSignedOutOnPurpose }),
+    snapshot: () => (snapshot ??= describe()),
     beginsAtMs,
-    isSignedOut: id => ended.has(id),
-    get state() {
-      snapshot ??= describe()
-      return snapshot
+    isSignedOut,
+    signedOutError(challenge) {
+      if (status === 'starting' && startError) return toError(startError)
+      return toError(signedOutFailure(status === 'signed-out' ? reason : epoch ? 'replaced' : undefined), challenge)
     },
-    signedOutError: challenge =>
-      toError(signedOutFailure(status === 'signed-out' ? reason : epoch ? 'replaced' : undefined), challenge),
-    canRenew,
+    canRenew: tokens => options.canRenew(tokens),
     remainingMs: () => (held ? remainingMs(held.life, clock) : 0),
     ageMs: () => (held ? ageMs(held.life, clock) : 0),
     meet,
@@ -325,7 +318,7 @@ export function createTokenManager({
     },
     supersede(record, isSignOut) {
       see(record)
-      if (isSignOut || isTombstone(record)) ended.add(record.id)
+      if (isSignOut || isTombstone(record)) markSignedOut(record.id)
     },
     begin,
     renewed,
@@ -337,21 +330,56 @@ export function createTokenManager({
       over ??= createOver()
       return of === epoch ? over.promise : Promise.resolve()
     },
-    subscribe(listener) {
-      const entry = { listener }
-      subscribers.add(entry)
-      return () => void subscribers.delete(entry)
-    },
+    subscribe: listener => emitter.on('changed', listener),
   }
+  return Object.setPrototypeOf(manager, Getters.prototype)
 
   function describe(): SessionState {
     if (status === 'signed-in' && held) {
-      const { scope, idToken, accessToken } = held.record.tokens
-      const claims = readClaims(idToken) ?? readClaims(accessToken)
+      const { tokens } = held.record
+      const { scope } = tokens
+      const claims = claimsOf(tokens)
       return { status, ...expiry(), ...(scope && { scope }), ...(claims && { claims }) }
     }
     if (status === 'starting') return startError ? { status, error: startError } : { status }
     return reason ? { status: 'signed-out', reason } : { status: 'signed-out' }
+  }
+}
+
+interface Read {
+  current(): Held | undefined
+  look(): Pick<TokenManager, 'status' | 'epoch' | 'seen' | 'isSignedOutOnPurpose'>
+  snapshot(): SessionState
+}
+
+/** All managers share them: an object with getters of its own is a hash table to engines, ten times as big and slow to ask. */
+abstract class Getters implements Read {
+  abstract current(): Held | undefined
+  abstract look(): ReturnType<Read['look']>
+  abstract snapshot(): SessionState
+
+  get held() {
+    return this.current()
+  }
+
+  get status() {
+    return this.look().status
+  }
+
+  get epoch() {
+    return this.look().epoch
+  }
+
+  get seen() {
+    return this.look().seen
+  }
+
+  get isSignedOutOnPurpose() {
+    return this.look().isSignedOutOnPurpose
+  }
+
+  get state() {
+    return this.snapshot()
   }
 }
 

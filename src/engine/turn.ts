@@ -1,5 +1,5 @@
 import type { Grip, Lock } from '../ports/lock.ts'
-import { startTimer } from '../values/timers.ts'
+import { startTimer, within } from '../values/timers.ts'
 
 /** How waiting for a lock ended. `done`: the body ran to its end, the lock is free again. */
 export type Turn = 'done' | 'left' | 'timeout'
@@ -31,61 +31,50 @@ export function createTurns(lock: Lock, fallback: Lock, onHopeless: () => void):
 
   const take: TakeTurn = (name, options, body) =>
     new Promise(resolve => {
-      let state: 'waiting' | 'running' | 'ran' | 'over' = 'waiting'
-      let isReleased = false
+      let isWaiting = true
       const waiting = new AbortController()
-      let stopTimer = startTimer(() => giveUp('timeout'), options.timeoutMs)
-      const leave = () => giveUp('left')
-
-      const end = (turn: Turn | Promise<Turn>) => {
-        state = 'over'
+      const stopWaiting = () => {
+        isWaiting = false
         stopTimer()
         options.leave.removeEventListener('abort', leave)
-        resolve(turn)
       }
       const giveUp = (why: Turn) => {
-        if (state !== 'waiting') return
-        end(why)
+        if (!isWaiting) return
+        stopWaiting()
+        resolve(why)
         waiting.abort()
       }
+      const leave = () => giveUp('left')
+      const stopTimer = startTimer(() => giveUp('timeout'), options.timeoutMs)
       options.leave.addEventListener('abort', leave)
       if (options.leave.aborted) return leave()
 
       const callback = async (grip?: Grip | null) => {
         // Called after we gave up: take nothing, keep nobody waiting.
-        if (state !== 'waiting') return
-        state = 'running'
-        stopTimer()
-        options.leave.removeEventListener('abort', leave)
+        if (!isWaiting) return
+        stopWaiting()
         await body(typeof grip === 'object' && grip ? grip : undefined)
-        state = 'ran'
         // The lock is free once its request settles; one that forgets to is not waited for.
-        if (isReleased) end('done')
-        else stopTimer = startTimer(() => end('done'), longestReleaseMs)
+        resolve(within(over, longestReleaseMs, () => undefined).then(() => 'done'))
       }
       // Others may find out at the same time that it can never work.
       const asked = current
       const refusedOrOver = (error?: unknown) => {
-        isReleased = true
-        if (state === 'ran') return end('done')
-        // Still 'running': the lock was stolen, and its body goes on to its end.
-        if (state !== 'waiting') return
+        // A body that runs goes on to its end, also where the lock was stolen.
+        if (!isWaiting) return
         const none = error === undefined || hopeless.includes((error as Error | null)?.name ?? '')
         if (!none || asked === fallback) return giveUp('timeout')
         if (current === lock) onHopeless()
         current = fallback
-        end(take(name, options, body))
+        stopWaiting()
+        resolve(take(name, options, body))
       }
-      try {
-        // The Web Locks API refuses a signal together with steal.
-        const how = options.steal ? { steal: true } : { signal: waiting.signal }
-        Promise.resolve(asked.request(name, how, callback)).then(
-          () => refusedOrOver(),
-          error => refusedOrOver(error ?? new Error()),
-        )
-      } catch (error) {
-        refusedOrOver(error ?? new Error())
-      }
+      // The Web Locks API refuses a signal together with steal.
+      const how = options.steal ? { steal: true } : { signal: waiting.signal }
+      const over = (async () => asked.request(name, how, callback))().then(
+        () => refusedOrOver(),
+        error => refusedOrOver(error ?? new Error()),
+      )
     })
   return take
 }

@@ -1,39 +1,32 @@
-import { type Clock, createLifetime, type Lifetime, remainingMs } from '../values/clock.ts'
+import { type Clock, createLifetime, remainingMs } from '../values/clock.ts'
 import type { TokenSet } from '../values/token-set.ts'
-import { type Access, type AccessOptions, createAccess } from './access.ts'
+import { Access, type AccessOptions } from './access.ts'
 import type { Subject, Target } from './subject.ts'
 import type { Held, TokenManager } from './token-manager.ts'
 
 interface ViewOptions extends AccessOptions {
+  readonly manager: TokenManager
   readonly clock: Clock
   readonly aheadMs: number
 }
 
-/** A part of a session with an access token of its own, cut to a resource and scope. */
-export interface View {
-  /** The session's state, with the view's token in the place of its own. */
-  readonly manager: TokenManager
-  readonly access: Access
-}
-
 /**
+ * A part of a session with an access token of its own, cut to a resource and scope.
  * Its token lives in memory, in this context alone, and never changes the session's own: each renewal of it is a run of the renewal law
  * that writes nothing but the rotated refresh token.
  */
-export function createView(options: ViewOptions, target: Target): View {
-  const { manager, clock, aheadMs, renewal } = options
-  let own: { id: string; tokens: TokenSet; life: Lifetime } | undefined
-  const none: Lifetime = { bornAtMs: 0, expiresAtMs: 0, bornMonotonicMs: undefined, lifetimeMs: 0, aheadMs: 0 }
+export function createView(options: ViewOptions, target: Target): Access {
+  const { manager, clock, aheadMs } = options
+  const expired: TokenSet = { accessToken: '', tokenType: 'Bearer', expiresAtMs: 0 }
+  const none = { id: '', tokens: expired, life: createLifetime(expired, 0, undefined, 0) }
+  let own = none
 
-  const current = () => (own && own.id === manager.held?.record.id ? own : undefined)
-  const remaining = () => {
-    const token = current()
-    return token ? remainingMs(token.life, clock) : 0
-  }
+  const current = () => (own.id === manager.held?.record.id ? own : none)
+  const remaining = () => remainingMs(current().life, clock)
 
   const subject: Subject = {
     target,
-    current: () => current()?.tokens.accessToken ?? '',
+    current: () => current().tokens.accessToken,
     isAlive: () => remaining() > 0,
     store: ({ tokens: { refreshToken, ...kept } }, next) => {
       const newest = next.refreshToken ?? refreshToken
@@ -45,13 +38,13 @@ export function createView(options: ViewOptions, target: Target): View {
     },
   }
 
+  // The session's state, with the view's token in the place of its own.
   const view = Object.create(manager, {
     held: {
       get(): Held | undefined {
         const { held } = manager
-        const token = current()
-        const tokens: TokenSet = token?.tokens ?? { accessToken: '', tokenType: 'Bearer' }
-        return held && { record: { ...held.record, tokens }, life: token?.life ?? none }
+        const { tokens, life } = current()
+        return held && { record: { ...held.record, tokens }, life }
       },
     },
     remainingMs: { value: remaining },
@@ -60,10 +53,5 @@ export function createView(options: ViewOptions, target: Target): View {
     end: { value: () => undefined },
   }) as TokenManager
 
-  const access = createAccess({
-    ...options,
-    manager: view,
-    renewal: { renew: (rejected, isUrgent) => renewal.renew(rejected, isUrgent, subject), wake: () => undefined },
-  })
-  return { manager: view, access }
+  return new Access(options, view, subject)
 }

@@ -6,6 +6,7 @@ import { anchorOf, isWebStorage, setAnchor, webStorage } from '../storage/web.ts
 import { SessionError } from '../values/errors.ts'
 import { createSession } from './create-session.ts'
 import type { Session, SessionOptions } from './options.ts'
+import { noChannel } from './wiring.ts'
 
 /** Options of {@link createSessions}: those of a session without its name. The storage is one for all users, also where a function gives it. */
 export interface SessionsOptions<SignIn> extends Omit<SessionOptions<SignIn>, 'name' | 'channel'> {
@@ -25,13 +26,6 @@ export interface Sessions<SignIn> {
   for(userId: string): Session<SignIn>
   /** Disposes the sessions at hand; later calls throw `disposed`. Renewals under way still commit. */
   dispose(): void
-}
-
-const silent = {
-  postMessage() {},
-  addEventListener() {},
-  removeEventListener() {},
-  close() {},
 }
 
 /**
@@ -97,7 +91,7 @@ export function createSessions<SignIn = never>({
       }),
       name: userId,
       storage,
-      channel: silent,
+      channel: noChannel,
     })
     return {
       session,

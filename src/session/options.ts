@@ -1,4 +1,4 @@
-import type { IsAuthFailure } from '../engine/auth-fetch.ts'
+import type { IsAuthFailure } from '../engine/exchange.ts'
 import type { RenewalNumbers } from '../engine/renewal.ts'
 import type { SessionEvents, SessionState, StepUpRequest } from '../engine/token-manager.ts'
 import type { Attach } from '../ports/attach.ts'

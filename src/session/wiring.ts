@@ -1,65 +1,41 @@
-import { type Access, createAccess } from '../engine/access.ts'
-import { createAuthFetch } from '../engine/auth-fetch.ts'
+import { bearer } from '../attach/bearer.ts'
+import { Access } from '../engine/access.ts'
+import { AuthFetch } from '../engine/auth-fetch.ts'
 import { type Contexts, createContexts } from '../engine/contexts.ts'
-import { homeOf } from '../engine/flight.ts'
+import { type Home, homeOf, type Member, type Outcome } from '../engine/flight.ts'
 import { createHeadlessSignIn } from '../engine/headless.ts'
 import { createIdentity, type Identity } from '../engine/identity.ts'
 import { keepFresh } from '../engine/keep-fresh.ts'
-import { createRecordStore } from '../engine/record-store.ts'
-import { createRenewal, type RenewalNumbers } from '../engine/renewal.ts'
+import { createRecordStore, type RecordStore } from '../engine/record-store.ts'
+import { createRenewal, type Renewal, type RenewalNumbers } from '../engine/renewal.ts'
 import type { Target } from '../engine/subject.ts'
-import { createTokenManager, type SessionEvents, type TokenManager } from '../engine/token-manager.ts'
-import { createTurns } from '../engine/turn.ts'
+import { type AllEvents, createTokenManager, type TokenManager } from '../engine/token-manager.ts'
+import { createTurns, type TakeTurn } from '../engine/turn.ts'
 import { createView } from '../engine/view.ts'
 import { memoryLock } from '../locks/memory.ts'
 import type { Attach } from '../ports/attach.ts'
 import type { Channel } from '../ports/channel.ts'
+import type { TiedToKey, TokenBinding } from '../ports/dpop.ts'
 import type { Grant, GrantContext } from '../ports/grant.ts'
 import type { Lock } from '../ports/lock.ts'
-import type { TokenStorage } from '../ports/token-storage.ts'
+import type { StorageScope, TokenStorage } from '../ports/token-storage.ts'
 import { memoryStorage } from '../storage/memory.ts'
 import { anchorOf, isWebStorage, webStorage } from '../storage/web.ts'
-import type { Clock } from '../values/clock.ts'
-import type { Failure } from '../values/errors.ts'
-import type { Emitter } from '../values/events.ts'
-import { randomId, type StoredRecord } from '../values/record.ts'
+import { type Clock, systemClock } from '../values/clock.ts'
+import { type Failure, SessionError } from '../values/errors.ts'
+import { Emitter } from '../values/events.ts'
+import { chain, type MaybePromise } from '../values/maybe-promise.ts'
+import { isTombstone, randomId, type StoredRecord } from '../values/record.ts'
 import { createResourceMatcher, type ResourceMatcher, resourceHosts } from '../values/resources.ts'
 import type { TokenSet } from '../values/token-set.ts'
 import type { SessionOptions } from './options.ts'
 import { platformWake } from './platform-wake.ts'
+import { revokeLate, type SignInSession } from './sign-ins.ts'
 
-/** The running parts of a session that its methods speak to. */
-export interface Core {
-  readonly manager: TokenManager
-  readonly identity: Identity
-  readonly access: Access
-  readonly fetch: typeof fetch
-  /** The part of the session whose token is for this resource and scope; equal ones are one. */
-  view(target: Target): Part
-  stop(): void
-}
-
-/** What calls are made with. */
+/** What calls are made with: the session, or a view of it. */
 export interface Part {
   readonly access: Access
-  readonly fetch: typeof fetch
-  readonly isResource: ResourceMatcher
-}
-
-/** What `createSession` has at hand before anything starts. */
-interface Ground {
-  readonly options: SessionOptions<never>
-  readonly grant: Grant<never>
-  readonly attach: Attach
-  readonly clock: Clock
-  readonly emitter: Emitter<SessionEvents>
-  readonly fetch: typeof fetch
-  readonly isResource: ResourceMatcher
-  readonly contextOf: (signal: AbortSignal) => GrantContext
-  readonly guard: <T>(run: () => T, signal: AbortSignal) => T
-  readonly assertUsable: (signal?: AbortSignal | null) => void
-  /** Hands a pair that came too late to the grant. */
-  readonly revokeLate: (id: string, tokens: TokenSet) => void
+  readonly authFetch: AuthFetch
 }
 
 const defaults: RenewalNumbers = {
@@ -70,121 +46,295 @@ const defaults: RenewalNumbers = {
   minIntervalMs: 5_000,
 }
 
-/** Picks the defaults by the storage's scope and wires the ports: the one place that knows all parts. */
-export function wire(ground: Ground): Core {
-  const { options, grant, emitter } = ground
-  const degrade = (what: 'lock' | 'storage' | 'channel') =>
-    void Promise.resolve().then(() => emitter.emit('degraded', { what }))
-  const storage = storageOf(options.storage, () => degrade('storage'))
-  const scope = storage.scope ?? 'shared'
-  const isAlone = scope === 'context'
-  const key = `latchkey:${options.name ?? resourceHosts(options.resources) ?? 'default'}`
-  const home = homeOf(anchorOf(storage), key)
-  const grantName = grant.name ?? 'custom'
+/** The channel of a session that no other context can have. */
+export const noChannel = {} as Channel
 
-  const storageLock = typeof storage.lock?.request === 'function' ? storage.lock : undefined
-  const ownLock = options.lock ?? storageLock
-  const lock = ownLock ?? (isAlone ? undefined : platformLock())
-  if (!lock && !isAlone && !isReactNative()) degrade('lock')
-  const fallback = memoryLockOf(home)
+const platformFetch: typeof fetch = (input, init) => globalThis.fetch(input, init)
 
-  const member = { hear: (record: StoredRecord) => void manager.meet(record) }
-  home.members.add(member)
+/**
+ * What a session consists of, with its ports as the engine takes them: the one place that knows all parts, and picks the defaults by the
+ * storage's scope. A server has one for each user: what a request with a fresh token does not need is made at the first need.
+ */
+export class Core implements Part, Member, SignInSession {
+  readonly options: SessionOptions<never>
+  readonly isResource: ResourceMatcher
+  readonly grant: Grant<never>
+  readonly attach: Attach
+  readonly binding: TiedToKey | undefined
+  readonly clock: Clock
+  readonly fetch: typeof fetch
+  readonly emitter: Emitter<AllEvents>
+  turn = 0
+  declare private isDisposed: boolean | undefined
+  declare private isInGrant: boolean | undefined
+  declare private grantSignal: AbortSignal | undefined
 
-  const ports = {
-    ...ground,
-    ...numbersOf(options.renewal),
-    self: randomId(),
-    storage,
-    key,
-    scope,
-    home,
-    grantName,
-    isInteractive: storage.interactive === true,
-    isReadOnly: storage.readOnly === true,
-    isOwn: (record: StoredRecord) =>
-      !('grant' in record) || record.grant === grantName || [record.grant, grantName].includes('custom'),
-    renewsAtOnce: grant.renewsAtOnce === true,
-    canRenew: (tokens: TokenSet) =>
-      !!grant.renew && (grant.canRenew?.(tokens) ?? true) && !manager.held?.record.refused,
-    takeTurn: createTurns(lock ?? fallback, fallback, () => degrade('lock')),
-    lockName: (id: string) => (isAlone && !ownLock ? undefined : scope === 'tab' ? `${key}:${id}` : key),
-    publish(record: StoredRecord) {
-      for (const other of home.members) if (other !== member) other.hear(record)
-      contexts.tell('signedOut' in record ? 'signed-out' : 'changed', record)
-    },
-    storageFailure: (cause: unknown) => storageFailure(storage, cause),
+  // From the start on.
+  declare readonly aheadMs: number
+  declare readonly timeoutMs: number
+  declare readonly lockTimeoutMs: number
+  declare readonly storageTimeoutMs: number
+  declare readonly minIntervalMs: number
+  declare storage: TokenStorage
+  declare scope: StorageScope
+  declare key: string
+  declare home: Home
+  declare self: string
+  declare channel: Channel | undefined
+  declare manager: TokenManager
+  declare contexts: Contexts
+  declare signInHeadless: (() => Promise<Outcome>) | undefined
+  declare access: Access
+  declare authFetch: AuthFetch
+  declare private lock: Lock | undefined
+  declare private freshness: ReturnType<typeof keepFresh> | undefined
+  declare private stops: readonly ((() => void) | undefined)[] | undefined
+
+  // From the first need on.
+  declare private opening: Identity | undefined
+  declare private ownIdentity: Identity | undefined
+  declare private ownStore: RecordStore | undefined
+  declare private ownRenewal: Renewal | undefined
+  declare private ownTurns: TakeTurn | undefined
+  declare cancelSignIn: SignInSession['cancelSignIn']
+  declare completing: SignInSession['completing']
+  declare unrevoked: Set<string> | undefined
+  declare hasWarned: boolean | undefined
+  declare private views: Map<string, Part> | undefined
+
+  constructor(options: SessionOptions<never>) {
+    const { resources, grant, clock = systemClock, fetch: own } = options
+    this.options = options
+    this.isResource = createResourceMatcher(resources)
+    const given: Grant<never> = typeof grant === 'function' ? { renew: grant } : grant
+    const attach = options.attach ?? given.attach ?? bearer()
+    this.binding = (attach as Partial<TokenBinding>).tie?.(given, ({ jkt }) => {
+      const { manager } = this.start()
+      if (manager.held?.record.tokens.jkt === jkt) manager.end('key_lost')
+      return manager.signedOutError()
+    })
+    this.grant = this.binding?.grant ?? given
+    this.attach = this.binding?.attach ?? attach
+    this.clock = clock
+    this.fetch = own ? (input, init) => own(input, init) : platformFetch
+    this.emitter = new Emitter()
   }
-  const manager = createTokenManager(ports)
-  const store = createRecordStore(ports)
-  const contexts: Contexts = createContexts({
-    ...ports,
-    manager,
-    channel: options.channel ?? (isAlone ? undefined : openChannel(key, () => degrade('channel'))),
-    onNews: () => void identity.read(true),
-    onAnswer: record => identity.receive(record),
-    onBroken: () => degrade('channel'),
-  })
-  const identity: Identity = createIdentity({
-    ...ports,
-    manager,
-    store,
-    contexts,
-    signInAtStart: grant.headless === 'at-start' ? async () => signInHeadless?.() : undefined,
-  })
-  const renewal = createRenewal({
-    ...ports,
-    manager,
-    store,
-    contexts,
-    isRefusedByApp: options.renewal?.isRefused,
-    reassert: () => identity.reassert(),
-  })
-  const signInHeadless = grant.headless ? createHeadlessSignIn({ ...ports, manager, identity }) : undefined
-  const accessOptions = { ...ports, manager, identity, renewal, signInHeadless }
-  const access = createAccess(accessOptions)
-  const views = new Map<string, Part>()
 
-  const freshness = options.keepFresh ? keepFresh(manager, access) : undefined
-  const onWake = () => {
-    access.wake()
-    for (const view of views.values()) view.access.wake()
-    identity.reassert()
-    freshness?.check()
+  /** The first use starts; a start that failed is tried again by calls, not by looking at the state. */
+  start(): this {
+    if (this.stops) return this
+    const { options, grant } = this
+    Object.assign(this, numbersOf(options.renewal))
+    const storage = storageOf(options.storage, () => this.degrade('storage'))
+    this.storage = storage
+    this.scope = storage.scope ?? 'shared'
+    const isAlone = this.scope === 'context'
+    this.key = `latchkey:${options.name ?? resourceHosts(options.resources) ?? 'default'}`
+    this.home = homeOf(anchorOf(storage), this.key)
+    this.self = randomId()
+
+    const given = options.lock ?? (typeof storage.lock?.request === 'function' ? storage.lock : undefined)
+    this.lock = given ?? (isAlone ? undefined : platformLock())
+    if (!this.lock && !isAlone && !isReactNative()) this.degrade('lock')
+
+    this.home.members = [...this.home.members, this]
+    this.manager = createTokenManager(this)
+    const channel = options.channel ?? (isAlone ? noChannel : this.openChannel())
+    this.channel = channel === noChannel ? undefined : channel
+    this.contexts = createContexts(this)
+    this.signInHeadless = grant.headless ? createHeadlessSignIn(this) : undefined
+    this.access = new Access(this, this.manager)
+    this.authFetch = new AuthFetch(this, this.access, this.isResource)
+    this.freshness = options.keepFresh ? keepFresh(this.manager, this.access) : undefined
+    this.stops = [
+      ...[options.wake ?? platformWake].flat().map(wake => wake(() => this.wake())),
+      attempt(() => storage.watch?.(this.key, () => void this.identity.read(true))),
+      attempt(() => storage.onDegraded?.(({ what }) => this.degrade(what))),
+    ]
+    void chain(this.open(), () => {
+      const tokens = this.manager.held?.record.tokens
+      // Told to whoever calls; what cannot be known now is no loss.
+      if (tokens?.jkt) this.binding?.check(tokens).catch(() => undefined)
+    })
+    return this
   }
-  const stops = [
-    ...[options.wake ?? platformWake].flat().map(wake => wake(onWake)),
-    attempt(() => typeof storage.watch === 'function' && storage.watch(key, () => void identity.read(true))),
-    attempt(() => typeof storage.onDegraded === 'function' && storage.onDegraded(({ what }) => degrade(what))),
-    freshness?.stop,
-    contexts.close,
-    identity.stop,
-  ]
-  return {
-    manager,
-    identity,
-    access,
-    fetch: createAuthFetch({ ...options, ...ports, manager, access }),
-    view(target) {
-      const name = JSON.stringify([target.resource, target.scope])
-      const known = views.get(name)
-      if (known) return known
-      const view = createView(accessOptions, target)
-      const isResource = target.resource ? createResourceMatcher(target.resource) : ground.isResource
-      const part = { ...view, isResource, fetch: createAuthFetch({ ...options, ...ports, ...view, isResource }) }
-      views.set(name, part)
-      return part
-    },
-    stop() {
-      for (const stop of stops) if (stop) stop()
-      home.members.delete(member)
-    },
+
+  /** The first read; again after one that failed. It is all that most sessions of a server need of these two parts, which go with it. */
+  open(): MaybePromise<void> {
+    if (this.manager.status !== 'starting') return undefined
+    this.opening ??= this.ownIdentity ?? createIdentity(this)
+    return chain(this.opening.start(), () => {
+      this.opening = undefined
+      if (!this.ownIdentity && !this.ownRenewal && !this.isInteractive) this.ownStore = undefined
+    })
+  }
+
+  /** The part of the session whose token is for this resource and scope; equal ones are one. */
+  view(target: Target, isResource: ResourceMatcher): Part {
+    const name = JSON.stringify([target.resource, target.scope])
+    this.views ??= new Map()
+    const known = this.views.get(name)
+    if (known) return known
+    const access = createView(this, target)
+    const view = { access, authFetch: new AuthFetch(this, access, isResource) }
+    this.views.set(name, view)
+    return view
+  }
+
+  dispose(): void {
+    this.isDisposed = true
+    this.cancelSignIn?.()
+    if (!this.stops) return
+    for (const stop of this.stops) stop?.()
+    this.freshness?.stop()
+    this.contexts.close()
+    this.ownIdentity?.stop()
+    this.home.members = this.home.members.filter(member => member !== this)
+  }
+
+  get identity(): Identity {
+    this.ownIdentity ??= this.opening ?? createIdentity(this)
+    return this.ownIdentity
+  }
+
+  get store(): RecordStore {
+    this.ownStore ??= createRecordStore(this)
+    return this.ownStore
+  }
+
+  get renewal(): Renewal {
+    this.ownRenewal ??= createRenewal(this)
+    return this.ownRenewal
+  }
+
+  get takeTurn(): TakeTurn {
+    const { home } = this
+    home.lock ??= memoryLock()
+    this.ownTurns ??= createTurns(this.lock ?? home.lock, home.lock, () => this.degrade('lock'))
+    return this.ownTurns
+  }
+
+  /** `undefined` where nobody else can hold the tokens. */
+  lockName(id: string): string | undefined {
+    if (this.scope === 'context' && !this.lock) return undefined
+    return this.scope === 'tab' ? `${this.key}:${id}` : this.key
+  }
+
+  get isInteractive(): boolean {
+    return this.storage.interactive === true
+  }
+
+  get isReadOnly(): boolean {
+    return this.storage.readOnly === true
+  }
+
+  storageFailure(cause: unknown): Failure {
+    return this.isReadOnly || (cause as { code?: unknown } | undefined)?.code === 'read_only'
+      ? {
+          code: 'read_only',
+          message: 'The storage can not save, so the refresh token is not spent. Renew where it can.',
+          cause,
+        }
+      : { code: 'storage_unavailable', message: 'The storage can not be used now. Nothing is lost; try again.', cause }
+  }
+
+  get grantName(): string {
+    return this.grant.name ?? 'custom'
+  }
+
+  isOwn(record: StoredRecord): boolean {
+    const { grantName } = this
+    return isTombstone(record) || record.grant === grantName || [record.grant, grantName].includes('custom')
+  }
+
+  get renewsAtOnce(): boolean {
+    return this.grant.renewsAtOnce === true
+  }
+
+  get signInAtStart(): (() => Promise<Outcome>) | undefined {
+    return this.grant.headless === 'at-start' ? this.signInHeadless : undefined
+  }
+
+  get isRefusedByApp(): ((error: unknown) => boolean) | undefined {
+    return this.options.renewal?.isRefused
+  }
+
+  canRenew(tokens: TokenSet): boolean {
+    const { grant } = this
+    return !!grant.renew && (grant.canRenew?.(tokens) ?? true) && !this.manager.held?.record.refused
+  }
+
+  contextOf(signal: AbortSignal): GrantContext {
+    const { fetch, clock, attach, minIntervalMs } = this
+    return { fetch, signal, nowMs: () => clock.now(), attach, minIntervalMs }
+  }
+
+  /** Runs a grant so that its own calls of the session can be told. */
+  guard<T>(run: () => T, signal: AbortSignal): T {
+    this.isInGrant = true
+    this.grantSignal = signal
+    try {
+      return run()
+    } finally {
+      this.isInGrant = false
+    }
+  }
+
+  assertUsable(signal?: AbortSignal | null): void {
+    if (this.isDisposed) throw new SessionError('disposed', 'The session was disposed. Create another.')
+    if (this.isInGrant || (signal && signal === this.grantSignal)) {
+      throw new SessionError(
+        'reentrant',
+        'A grant called its own session, which waits for it. Use the fetch that the grant gets in its context.',
+      )
+    }
+  }
+
+  revokeLate(id: string, tokens: TokenSet): void {
+    revokeLate(this, id, tokens)
+  }
+
+  reassert(): void {
+    this.identity.reassert()
+  }
+
+  /** Tells the other sessions of this realm and the other contexts. */
+  publish(record: StoredRecord): void {
+    for (const other of this.home.members) if (other !== this) other.hear(record)
+    this.contexts.tell(isTombstone(record) ? 'signed-out' : 'changed', record)
+  }
+
+  hear(record: StoredRecord): void {
+    if (!this.isDisposed) this.manager.meet(record)
+  }
+
+  degrade(what: 'lock' | 'storage' | 'channel'): void {
+    void Promise.resolve().then(() => this.emitter.emit('degraded', { what }))
+  }
+
+  private wake(): void {
+    this.renewal.wake()
+    this.access.wake()
+    for (const view of this.views?.values() ?? []) view.access.wake()
+    this.identity.reassert()
+    this.freshness?.check()
+  }
+
+  private openChannel(): Channel | undefined {
+    try {
+      const channel = new BroadcastChannel(this.key)
+      // Node's channels hold the process; a session never does.
+      ;(channel as { unref?(): void }).unref?.()
+      return channel as unknown as Channel
+    } catch {
+      if (!isReactNative()) this.degrade('channel')
+      return undefined
+    }
   }
 }
 
 /** What was given, wrapped where it is a platform's; memory where there is none, which is told unless nothing was asked for. */
-function storageOf(option: SessionOptions<never>['storage'], onMissing: () => void): TokenStorage {
-  if (option === undefined) return memoryStorage()
+function storageOf(option: SessionOptions<never>['storage'] = memoryStorage(), onMissing: () => void): TokenStorage {
   let given: TokenStorage | Storage | null | undefined
   try {
     given = typeof option === 'function' ? option() : option
@@ -197,22 +347,12 @@ function storageOf(option: SessionOptions<never>['storage'], onMissing: () => vo
   return memoryStorage()
 }
 
-function storageFailure(storage: TokenStorage, cause: unknown): Failure {
-  return storage.readOnly === true || (cause as { code?: unknown } | undefined)?.code === 'read_only'
-    ? {
-        code: 'read_only',
-        message: 'The storage can not save, so the refresh token is not spent. Renew where it can.',
-        cause,
-      }
-    : { code: 'storage_unavailable', message: 'The storage can not be used now. Nothing is lost; try again.', cause }
-}
-
 /** News are a convenience: a storage that can't give them is used without. */
-function attempt(subscribe: () => (() => void) | false): (() => void) | false {
+function attempt(subscribe: () => (() => void) | undefined): (() => void) | undefined {
   try {
     return subscribe()
   } catch {
-    return false
+    return undefined
   }
 }
 
@@ -221,30 +361,11 @@ function platformLock(): Lock | undefined {
   return typeof locks?.request === 'function' ? locks : undefined
 }
 
-const memoryLocks = new WeakMap<object, Lock>()
-function memoryLockOf(home: object): Lock {
-  const lock = memoryLocks.get(home) ?? memoryLock()
-  memoryLocks.set(home, lock)
-  return lock
-}
-
 /** An app there runs in one realm: what coordinates several is not missed. */
 const isReactNative = () => globalThis.navigator?.product === 'ReactNative'
 
-function openChannel(name: string, onMissing: () => void): Channel | undefined {
-  try {
-    const channel = new BroadcastChannel(name)
-    // Node's channels hold the process; a session never does.
-    ;(channel as { unref?(): void }).unref?.()
-    return channel as unknown as Channel
-  } catch {
-    if (!isReactNative()) onMissing()
-    return undefined
-  }
-}
-
 /** The defaults, and what was given in their place where it is a time. */
-export const numbersOf = (given: object | undefined): RenewalNumbers => ({
+const numbersOf = (given: object = {}): RenewalNumbers => ({
   ...defaults,
-  ...Object.fromEntries(Object.entries(given ?? {}).filter(([, value]) => typeof value === 'number' && value >= 0)),
+  ...Object.fromEntries(Object.entries(given).filter(([, value]) => typeof value === 'number' && value >= 0)),
 })

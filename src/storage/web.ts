@@ -1,4 +1,4 @@
-import type { TokenStorage } from '../ports/token-storage.ts'
+import type { StorageScope, TokenStorage } from '../ports/token-storage.ts'
 import { memoryStorage } from './memory.ts'
 
 const anchors = new WeakMap<TokenStorage, () => object>()
@@ -19,7 +19,7 @@ export const isWebStorage = (value: unknown): value is Storage =>
  * and the session says `degraded`.
  */
 export function webStorage(kind: 'session' | 'local' | Storage): TokenStorage {
-  let resolved: { items: TokenStorage | Storage; isShared: boolean; isFallback: boolean } | undefined
+  let resolved: { items: TokenStorage | Storage; scope: StorageScope } | undefined
 
   // Touched at the first use: even the getter of the property may throw (blocked cookies, sandboxed frames).
   function resolve() {
@@ -29,19 +29,18 @@ export function webStorage(kind: 'session' | 'local' | Storage): TokenStorage {
         typeof kind === 'string' ? (kind === 'local' ? globalThis.localStorage : globalThis.sessionStorage) : kind
       if (typeof document === 'object' && items) {
         items.getItem('latchkey')
-        resolved = { items, isShared: kind === 'local' || items === safeLocal(), isFallback: false }
+        resolved = { items, scope: kind === 'local' || items === safeLocal() ? 'shared' : 'tab' }
       }
     } catch {
       // Nothing to use: the fallback below.
     }
-    resolved ??= { items: memoryStorage(), isShared: false, isFallback: true }
+    resolved ??= { items: memoryStorage(), scope: 'context' }
     return resolved
   }
 
   const storage: TokenStorage = {
     get scope() {
-      const { isShared, isFallback } = resolve()
-      return isFallback ? 'context' : isShared ? 'shared' : 'tab'
+      return resolve().scope
     },
     getItem: key => resolve().items.getItem(key),
     setItem: (key, value) => resolve().items.setItem(key, value),
@@ -56,7 +55,7 @@ export function webStorage(kind: 'session' | 'local' | Storage): TokenStorage {
       return () => globalThis.removeEventListener?.('storage', onStorage)
     },
     onDegraded(listener) {
-      if (resolve().isFallback) listener({ what: 'storage' })
+      if (resolve().scope === 'context') listener({ what: 'storage' })
       return () => undefined
     },
   }

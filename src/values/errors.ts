@@ -48,7 +48,7 @@ export class SessionError extends Error {
   readonly challenge?: Response
 
   constructor(code: SessionErrorCode, message: string, details: SessionErrorDetails = {}) {
-    super(message, 'cause' in details ? { cause: details.cause } : undefined)
+    super(message, details)
     this.code = code
     this.retryable = details.retryable ?? retryableCodes.includes(code)
     this.signInRequired = details.signInRequired ?? code === 'signed_out'
@@ -59,8 +59,7 @@ export class SessionError extends Error {
 
 /** Recognises a {@link SessionError}, also one of another copy of this module or another realm. */
 export const isSessionError = (value: unknown): value is SessionError =>
-  value instanceof SessionError ||
-  ((value as SessionError | undefined)?.name === 'SessionError' && typeof (value as SessionError).code === 'string')
+  (value as SessionError | undefined)?.name === 'SessionError' && typeof (value as SessionError).code === 'string'
 
 /**
  * Why a renewal did not bring a token: shared by everybody who waited for it.

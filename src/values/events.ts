@@ -1,28 +1,24 @@
 type Listener<T> = (payload: T) => unknown
 
 /** Typed listeners. One that throws, rejects, hangs or calls back changes nothing for anybody else. */
-export interface Emitter<Events> {
-  on<Type extends keyof Events>(type: Type, listener: Listener<Events[Type]>): () => void
-  emit<Type extends keyof Events>(type: Type, payload: Events[Type]): void
-  /** Whether anybody listens: what nobody hears is not built. */
-  has(type: keyof Events): boolean
-}
+export class Emitter<Events> {
+  private listeners: { [Type in keyof Events]?: Set<{ listener: Listener<never> }> } | undefined
 
-export function createEmitter<Events>(): Emitter<Events> {
-  const listeners: { [Type in keyof Events]?: Set<{ listener: Listener<never> }> } = {}
-  return {
-    on(type, listener) {
-      const entry = { listener }
-      const all = listeners[type] ?? new Set()
-      listeners[type] = all.add(entry)
-      return () => {
-        all.delete(entry)
-      }
-    },
-    emit(type, payload) {
-      for (const { listener } of [...(listeners[type] ?? [])]) callSafely(listener, payload as never)
-    },
-    has: type => !!listeners[type]?.size,
+  on<Type extends keyof Events>(type: Type, listener: Listener<Events[Type]>): () => void {
+    const entry = { listener }
+    this.listeners ??= {}
+    const all = this.listeners[type] ?? new Set()
+    this.listeners[type] = all.add(entry)
+    return () => void all.delete(entry)
+  }
+
+  emit<Type extends keyof Events>(type: Type, payload: Events[Type]): void {
+    for (const { listener } of [...(this.listeners?.[type] ?? [])]) callSafely(listener, payload as never)
+  }
+
+  /** Whether anybody listens: what nobody hears is not built. */
+  has(type: keyof Events): boolean {
+    return !!this.listeners?.[type]?.size
   }
 }
 

@@ -59,13 +59,10 @@ export function takeOver(input: string | URL | Request, init: RequestInit | unde
 }
 
 function takeUrl(url: string, given: RequestInit | undefined): Outgoing | undefined {
-  let init = given && readInit(given)
+  const init = given && readInit(given)
   const headers = copyHeaders(init?.headers)
-  if (init?.mode === 'no-cors' || init?.signal?.aborted || hasHeader(headers, 'authorization')) return undefined
-  const isOneShot = isStream(init?.body)
-  // The platform asks for it and the caller may not know (Fetch standard, "half" is the only value).
-  if (isOneShot && init && !('duplex' in init)) init = { ...init, duplex: 'half' } as RequestInit
-  return outgoing(url, init, headers, isOneShot)
+  if (isPlatforms(init?.mode, init?.signal, headers)) return undefined
+  return outgoing(url, init, headers, isStream(init?.body))
 }
 
 function outgoing(
@@ -91,11 +88,15 @@ function outgoing(
 /** Whether all of it is data that can be read once more: no stream, no class, no credential of the caller's, nothing that has ended. */
 export function isPlain(init: RequestInit): boolean {
   const { headers, body } = init
-  if (Object.getPrototypeOf(init) !== Object.prototype || init.mode === 'no-cors' || init.signal?.aborted) return false
-  if (body && typeof body !== 'string') return false
-  if (!headers) return true
-  return Object.getPrototypeOf(headers) === Object.prototype && !hasHeader(headers as OwnHeaders, 'authorization')
+  if (!isLiteral(init) || (body && typeof body !== 'string') || (headers && !isLiteral(headers))) return false
+  return !isPlatforms(init.mode, init.signal, headers as OwnHeaders | undefined)
 }
+
+const isLiteral = (value: object) => Object.getPrototypeOf(value) === Object.prototype
+
+/** None of Latchkey's business: the caller set its own credentials, aborted already, or asked for a mode that carries none. */
+const isPlatforms = (mode: unknown, signal: AbortSignal | null | undefined, headers: OwnHeaders | undefined) =>
+  mode === 'no-cors' || signal?.aborted || hasHeader(headers, 'authorization')
 
 /** What fetch is called with for a plain init. Nothing of it is the caller's own object. */
 export function withAuthorization(init: RequestInit | undefined, authorization: string): RequestInit {
@@ -111,13 +112,11 @@ export function takeBack(url: string, sent: RequestInit): Outgoing {
 }
 
 function takeRequest(input: Request, given: RequestInit | undefined): Outgoing | undefined {
-  const init = given && { ...readInit(given) }
+  const init = given && readInit(given)
   const headers = init?.headers === undefined ? input.headers : copyHeaders(init.headers)
   // `null` takes the signal of the Request away.
   const signal = init?.signal === undefined ? input.signal : init.signal
-  const mode = init?.mode ?? input.mode
-  if (mode === 'no-cors' || signal?.aborted || hasHeader(headers, 'authorization')) return undefined
-  if (init && isStream(init.body) && !('duplex' in init)) (init as { duplex?: string }).duplex = 'half'
+  if (isPlatforms(init?.mode ?? input.mode, signal, headers)) return undefined
   const request = new (kindOf(input))(input, init)
   const extras = init && Object.fromEntries(Object.entries(init).filter(([name]) => !fields.includes(name as 'method')))
   return {
@@ -140,24 +139,14 @@ function takeRequest(input: Request, given: RequestInit | undefined): Outgoing |
 const kindOf = (request: Request): typeof Request =>
   request.constructor.name === 'Request' ? (request.constructor as typeof Request) : Request
 
-const normalized = new Set(['DELETE', 'GET', 'HEAD', 'OPTIONS', 'POST', 'PUT'])
-
 /** As it goes out (Fetch standard, normalize a method). */
-function normalizeMethod(method: string): string {
-  if (normalized.has(method)) return method
-  const upper = method.toUpperCase()
-  return normalized.has(upper) ? upper : method
-}
+const normalizeMethod = (method: string): string =>
+  /^(delete|get|head|options|post|put)$/i.test(method) ? method.toUpperCase() : method
 
 /** Where Requests show no body (React Native), any method but GET and HEAD may have one. */
 function hasBody(request: Request): boolean {
   const { body } = request as { body?: unknown }
   return body === undefined ? !/^(GET|HEAD)$/i.test(request.method) : body !== null
-}
-
-/** The request will wait: what the caller does to its init meanwhile must not show. */
-export function detach(outgoing: Outgoing): void {
-  if (outgoing.init) outgoing.init = { ...outgoing.init }
 }
 
 /** Calls fetch with these headers added. */
@@ -229,20 +218,20 @@ function without(headers: OwnHeaders | undefined, names: RegExp): OwnHeaders {
     return pairs.filter(([name]) => !names.test(name))
   }
   // A copy rather than pairs, which would lose the case of names.
-  const copy = new (headers.constructor as typeof Headers)(headers)
+  const copy = cloneOf(headers)
   for (const name of [...copy.keys()]) if (names.test(name)) copy.delete(name)
   return copy
 }
 
-/** Init as it is, or a copy with the known fields read one by one where it has a prototype (a class, a `Request`). */
+/** A copy, with the known fields read one by one where it has a prototype (a class, a `Request`). */
 function readInit(given: RequestInit): RequestInit {
-  const prototype = Object.getPrototypeOf(given)
-  if (prototype === Object.prototype || prototype === null) return given
   const copy: Record<string, unknown> = { ...given }
-  for (const field of fields) {
+  for (const field of isLiteral(given) ? [] : fields) {
     const value = (given as Record<string, unknown>)[field]
     if (value !== undefined) copy[field] = value
   }
+  // The platform asks for it and the caller may not know (Fetch standard, "half" is the only value).
+  if (isStream(copy.body)) copy.duplex ??= 'half'
   return copy
 }
 
@@ -250,9 +239,11 @@ const isHeaders = (headers: object): headers is Headers =>
   typeof (headers as Headers).append === 'function' && typeof (headers as Headers).get === 'function'
 
 /** The caller's own kind: `new Headers()` would change the case that Node puts on the wire. */
+const cloneOf = (headers: Headers) => new (headers.constructor as typeof Headers)(headers)
+
 function copyHeaders(headers: RequestInit['headers']): OwnHeaders | undefined {
   if (!headers) return undefined
-  if (isHeaders(headers)) return new (headers.constructor as typeof Headers)(headers)
+  if (isHeaders(headers)) return cloneOf(headers)
   if (Symbol.iterator in headers) {
     return Array.from(headers as Iterable<[string, string]>, pair => [...pair] as [string, string])
   }
@@ -269,16 +260,12 @@ export function hasHeader(headers: OwnHeaders | undefined, name: string): boolea
 }
 
 function withHeaders(own: OwnHeaders | undefined, added: Added | undefined): OwnHeaders {
-  if (!own) return { ...added }
-  if (Array.isArray(own)) return [...own, ...Object.entries(added ?? {})]
-  if (isHeaders(own)) {
-    const headers = new (own.constructor as typeof Headers)(own)
-    for (const name in added) headers.set(name, added[name] as string)
-    return headers
+  const headers = copyHeaders(own) ?? {}
+  if (Array.isArray(headers)) return [...headers, ...Object.entries(added ?? {})]
+  for (const name in added) {
+    if (isHeaders(headers)) headers.set(name, added[name] as string)
+    else headers[name] = added[name] as string
   }
-  // A spread of two sources costs many times as much.
-  const headers = { ...own }
-  for (const name in added) headers[name] = added[name] as string
   return headers
 }
 
@@ -286,6 +273,6 @@ function withHeaders(own: OwnHeaders | undefined, added: Added | undefined): Own
 function isStream(body: unknown): boolean {
   if (typeof body !== 'object' || body === null) return false
   const stream = body as { getReader?: unknown; pipe?: unknown; [Symbol.asyncIterator]?: unknown }
-  const isIterable = typeof Symbol.asyncIterator === 'symbol' && typeof stream[Symbol.asyncIterator] === 'function'
-  return typeof stream.getReader === 'function' || typeof stream.pipe === 'function' || isIterable
+  // Where the platform has no such symbol, that is a member by the name of "undefined".
+  return [stream.getReader, stream.pipe, stream[Symbol.asyncIterator]].some(member => typeof member === 'function')
 }

@@ -6,10 +6,8 @@ export type Resources = string | URL | readonly (string | URL)[] | ((url: URL) =
 /** Whether an absolute or relative URL may receive the token. Decided by parsed origin and path, never by a string's look. */
 export type ResourceMatcher = (url: string) => boolean
 
-interface Prefix {
-  readonly origin: string
-  readonly path: string
-}
+/** Where a URL leads: a parsed one, or as much of it where the platform can't parse. */
+type Place = Pick<URL, 'origin' | 'pathname'>
 
 // scheme://host[:port][/path] with nothing in it that a URL parser would rewrite.
 const plain = /^(https?):\/\/([a-z\d.-]+|\[[\da-f:.]+\])(?::(\d+))?(\/[^?#]*)?(?:[?#].*)?$/
@@ -35,19 +33,17 @@ function isUrlTrusted(): boolean {
 }
 
 /** Origin and path of an http(s) URL, or `undefined` where they can't be told for sure. */
-function locate(url: string, base: string | undefined): (Prefix & { url?: URL }) | undefined {
+function locate(url: string, base: string | undefined): URL | Place | undefined {
   if (isUrlTrusted()) {
     try {
       const parsed = new URL(url, base)
-      return /^https?:$/.test(parsed.protocol)
-        ? { origin: parsed.origin, path: parsed.pathname, url: parsed }
-        : undefined
+      return /^https?:$/.test(parsed.protocol) ? parsed : undefined
     } catch {
       return undefined
     }
   }
-  const [, scheme, host, port, path] = rewritten.test(url) ? [] : (plain.exec(url) ?? [])
-  return host ? { origin: `${scheme}://${host}${port ? `:${port}` : ''}`, path: path ?? '/' } : undefined
+  const [, scheme, host, port, pathname = '/'] = rewritten.test(url) ? [] : (plain.exec(url) ?? [])
+  return host ? { origin: `${scheme}://${host}${port ? `:${port}` : ''}`, pathname } : undefined
 }
 
 function isSecure(origin: string): boolean {
@@ -59,6 +55,9 @@ const documentBase = (): string | undefined => globalThis.document?.baseURI
 /** What the platform resolves a relative URL against; `undefined` where it does not. */
 export const fetchBase = (): string | undefined => documentBase() ?? globalThis.location?.href
 
+// A server makes a session for each user, all of them with the same resources.
+let last: { readonly key: string; readonly matcher: ResourceMatcher } | undefined
+
 /**
  * Compiles the option. What is wrong with an absolute resource throws here; a relative one is resolved at the first use,
  * against the document, and is `misconfigured` where there is none.
@@ -67,7 +66,7 @@ export function createResourceMatcher(resources: Resources): ResourceMatcher {
   if (typeof resources === 'function') {
     return url => {
       const located = locate(url, fetchBase())
-      return !!located?.url && isSecure(located.origin) && resources(located.url) === true
+      return !!located && 'href' in located && isSecure(located.origin) && resources(located) === true
     }
   }
   const list = [resources].flat().map(String)
@@ -76,24 +75,30 @@ export function createResourceMatcher(resources: Resources): ResourceMatcher {
       "No resources. Write which origins may receive the token: resources: 'https://api.example.com'.",
     )
   }
+  const key = JSON.stringify(list)
+  if (last?.key === key) return last.matcher
+  // What is wrong with these is told at once.
   const absolute = list.filter(isAbsolute)
-  const early = absolute.map(text => toPrefix(text, undefined))
-  let prefixes = absolute.length === list.length ? early : undefined
+  absolute.forEach(toPrefix)
+  let prefixes: readonly Place[] | undefined
   // Apps ask for the same URL again and again.
-  let last: string | undefined
-  return url => {
-    if (url === last) return true
-    prefixes ??= list.map(text => toPrefix(text, documentBase()))
+  let known: string | undefined
+  const matcher: ResourceMatcher = url => {
+    if (url === known) return true
+    prefixes ??= list.map(toPrefix)
     // The common case without a parser: nothing behind `origin/` can change the origin.
-    for (const { origin, path } of prefixes) {
-      if (path === '/' && startsWithOrigin(url, origin)) {
-        last = url
+    for (const { origin, pathname } of prefixes) {
+      if (pathname === '/' && startsWithOrigin(url, origin)) {
+        known = url
         return true
       }
     }
     const located = locate(url, fetchBase())
     return !!located && prefixes.some(prefix => isUnder(located, prefix))
   }
+  // A relative one is resolved by the document, which may be another next time.
+  if (absolute.length === list.length) last = { key, matcher }
+  return matcher
 }
 
 const isAbsolute = (text: string) => /^[a-z][a-z\d+.-]*:/i.test(text)
@@ -101,15 +106,17 @@ const isAbsolute = (text: string) => /^[a-z][a-z\d+.-]*:/i.test(text)
 const startsWithOrigin = (url: string, origin: string) =>
   url.charCodeAt(origin.length) === 47 /* / */ && url.startsWith(origin)
 
-function isUnder(located: Prefix, { origin, path }: Prefix): boolean {
+function isUnder(located: Place, { origin, pathname }: Place): boolean {
   if (located.origin !== origin) return false
-  if (path === '/') return true
-  if (hiddenDots.test(located.path)) return false
-  return located.path === path || located.path.startsWith(path.endsWith('/') ? path : `${path}/`)
+  if (pathname === '/') return true
+  if (hiddenDots.test(located.pathname)) return false
+  return (
+    located.pathname === pathname || located.pathname.startsWith(pathname.endsWith('/') ? pathname : `${pathname}/`)
+  )
 }
 
-function toPrefix(text: string, base: string | undefined): Prefix {
-  const located = locate(text, base)
+function toPrefix(text: string): Place {
+  const located = locate(text, isAbsolute(text) ? undefined : documentBase())
   if (!located) {
     throw misconfigured(
       isAbsolute(text)
@@ -122,7 +129,8 @@ function toPrefix(text: string, base: string | undefined): Prefix {
       `The resource ${text} is not encrypted: anybody on the way reads the token. Write https:, or a loopback address.`,
     )
   }
-  return { origin: located.origin, path: located.path }
+  const { origin, pathname } = located
+  return { origin, pathname }
 }
 
 /** The hosts of the resources, for the default name of a session; `undefined` for a predicate. */

@@ -1,5 +1,5 @@
 import { SessionError } from './errors.ts'
-import { readClaims } from './jwt.ts'
+import { type Claims, readClaims } from './jwt.ts'
 
 /** A successful token response as it stands on the wire (RFC 6749 §5.1). Further members are allowed and ignored. */
 export interface TokenResponse {
@@ -61,6 +61,16 @@ export function readTokenResponse(response: unknown, sentAtMs: number, previous?
     ...(idToken && { idToken }),
     ...(jkt && { jkt }),
   }
+}
+
+/** What is claimed about the user: the id token's word, else the access token's. */
+export const claimsOf = ({ idToken, accessToken }: TokenSet): Claims | undefined =>
+  readClaims(idToken) ?? readClaims(accessToken)
+
+/** Whether both are known to be of one user, or known to be of two; `undefined` where it can't be told. */
+export function isSameUser(one: TokenSet, other: TokenSet): boolean | undefined {
+  const [a, b] = [one, other].map(claimsOf)
+  return a?.sub && b?.sub ? a.sub === b.sub && a.iss === b.iss : undefined
 }
 
 /** NaN where nobody knows. A JWT's own life span serves where `expires_in` is missing; its absolute `exp` would trust a foreign clock. */

@@ -31,7 +31,15 @@ it('what is decided while another write is under way is decided again once that 
     },
   }
   const home = homeOf(storage, 'key')
-  const store = createRecordStore({ home, storage, key: 'key', storageTimeoutMs: 5000, isOwn: () => true })
+  const store = createRecordStore({
+    home,
+    storage,
+    key: 'key',
+    storageTimeoutMs: 5000,
+    isOwn: () => true,
+    isInteractive: false,
+    isReadOnly: false,
+  })
   const seen: unknown[] = []
   const slow = store.update(() => tombstone('slow'))
   const next = store.update(reading => {

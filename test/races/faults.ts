@@ -14,6 +14,7 @@ const renewal = 'engine/renewal.ts'
 const manager = 'engine/token-manager.ts'
 const access = 'engine/access.ts'
 const authFetch = 'engine/auth-fetch.ts'
+const exchange = 'engine/exchange.ts'
 const identity = 'engine/identity.ts'
 const commitStep = 'const { update, isCurrent } = await advance(flight, base, make, announce)'
 const record = 'values/record.ts'
@@ -46,8 +47,8 @@ export const faults: readonly Fault[] = [
   one(
     'no lock is taken',
     'session/wiring.ts',
-    'lockName: (id: string) => (isAlone',
-    'lockName: (id: string) => (!!id || isAlone',
+    "if (this.scope === 'context' && !this.lock) return undefined",
+    'if (id) return undefined',
   ),
   one(
     'a generation as high as ours is stale',
@@ -97,14 +98,14 @@ export const faults: readonly Fault[] = [
     what: 'a request is sent again under another sign-in',
     patches: [
       {
-        file: authFetch,
-        from: 'if (current?.record.id !== id) return giveUp(request, response)',
-        to: 'if (!current) return giveUp(request, response)',
+        file: exchange,
+        from: 'if (current?.record.id !== id) return giveUp(response)',
+        to: 'if (!current) return giveUp(response)',
       },
       {
-        file: authFetch,
-        from: 'if (next?.record.id !== id) return giveUp(request, response)',
-        to: 'if (!next) return giveUp(request, response)',
+        file: exchange,
+        from: 'if (next?.record.id !== id) return giveUp(response)',
+        to: 'if (!next) return giveUp(response)',
       },
     ],
   },
@@ -124,13 +125,13 @@ export const faults: readonly Fault[] = [
         to: 'if (!isCurrent) options.revokeLate(flight.id, tokens)\n    failures = 0',
       },
       {
-        file: 'session/create-session.ts',
-        from: 'if (core?.manager.isSignedOut(id) && !unrevoked.has(id)) void revoke(tokens)',
+        file: 'session/sign-ins.ts',
+        from: 'if (session.start().manager.isSignedOut(id) && !unrevoked.has(id)) void revoke(tokens)',
         to: 'void revoke(tokens)',
       },
     ],
   },
-  one('a request is sent as often as it is refused', authFetch, 'request.isReplaced = true', ''),
+  one('a request is sent as often as it is refused', exchange, 'request.isReplaced = true', ''),
   one(
     'every failure is a refusal',
     'engine/verdict.ts',
@@ -145,12 +146,7 @@ export const faults: readonly Fault[] = [
     'if (isOwn) return\n      settle(why)',
     'if (isOwn) return',
   ),
-  one(
-    'news hold the record',
-    'engine/contexts.ts',
-    'post({ what, id: record.id, generation: record.generation })',
-    'post({ what, record, id: record.id, generation: record.generation })',
-  ),
+  one('news hold the record', 'engine/contexts.ts', 'say(what, record)', 'say(what, record, undefined, record)'),
   one('the token goes to every origin', authFetch, 'if (isResource(url)) {', 'if (url) {'),
   {
     what: 'the epoch is not compared where a sign-in or a sign-out is written',
@@ -176,13 +172,13 @@ export const faults: readonly Fault[] = [
         from: 'const { refreshToken: _dead, ...tokens } = record.tokens',
         to: 'const { ...tokens } = record.tokens',
       },
-      { file: 'session/wiring.ts', from: ' && !manager.held?.record.refused', to: '' },
+      { file: 'session/wiring.ts', from: ' && !this.manager.held?.record.refused', to: '' },
     ],
   },
   one('a sign-out leaves no tombstone', identity, 'return ended && tombstoneOf(ended)', 'return undefined'),
   one(
     'a stale 401 renews',
-    authFetch,
+    exchange,
     'const isStale = current.record.tokens.accessToken !== tokens.accessToken',
     'const isStale = false',
   ),
@@ -196,16 +192,16 @@ export const faults: readonly Fault[] = [
   one(
     'what others brought is sent though it has expired',
     access,
-    "outcome.how === 'adopted' && manager.remainingMs() <= 0",
-    "outcome.how === 'adopted' && manager.remainingMs() < -1e15",
+    "if (request.isExpired && !isFailure(outcome) && outcome.how === 'adopted') {",
+    'if (!outcome) {',
   ),
   {
     what: 'one caller that leaves ends the renewal of all',
     patches: [
       {
         file: access,
-        from: 'const outcome = await abortable(renewal.renew(record.tokens.accessToken, remaining <= 0), signal)',
-        to: `const joint = (renewal.renew as (...all: unknown[]) => ReturnType<typeof renewal.renew>)
+        from: 'const outcome = await abortable(this.renew(record.tokens.accessToken, remaining <= 0), signal)',
+        to: `const joint = options.renewal.renew as (...all: unknown[]) => Promise<Outcome>
     const outcome = await abortable(joint(record.tokens.accessToken, remaining <= 0, undefined, signal), signal)`,
       },
       {
@@ -224,7 +220,7 @@ export const faults: readonly Fault[] = [
     'a fresh token is looked up in the storage',
     access,
     'if (remaining > held.life.aheadMs) return held',
-    'void identity.read(false)\n    if (remaining > held.life.aheadMs) return held',
+    'void this.options.identity.read(false)\n    if (remaining > held.life.aheadMs) return held',
   ),
 ]
 

@@ -63,7 +63,7 @@ export class Judge implements StorageEvents {
   evictions = 0
   removals = 0
   /** When somebody signed out before the first read, last. */
-  blindSignOutAtMs = 0
+  blindSignOutAtMs = -1
   readonly #endsRead = new Map<string, number>()
   /** Refresh tokens that somebody wrote without holding the lock: saved late, or at a sign-in. */
   readonly storedAside = new Set<string>()
@@ -265,7 +265,7 @@ export class Judge implements StorageEvents {
     const isCovered =
       begunAtMs < this.blindSignOutAtMs ||
       [...this.signedOut.keys()].some(other => (this.#begunAtMs.get(other) ?? 0) >= begunAtMs)
-    const isMistaken = world.wasSetBack && (this.blindSignOutAtMs > 0 || this.signedOut.size > 0)
+    const isMistaken = world.wasSetBack && (this.blindSignOutAtMs >= 0 || this.signedOut.size > 0)
     if (!isOverToo && !isCovered && !isMistaken && !this.#isSeenGone)
       world.violate(3, `${context.name} revokes ${family}, which nobody signed out of`)
   }

@@ -1,35 +1,17 @@
 import type { Attach } from '../ports/attach.ts'
-import type { TokenBinding } from '../ports/dpop.ts'
+import type { TiedToKey, TokenBinding } from '../ports/dpop.ts'
 import type { Grant } from '../ports/grant.ts'
 import type { SessionError } from '../values/errors.ts'
 import type { MaybePromise } from '../values/maybe-promise.ts'
 import type { TokenResponse, TokenSet } from '../values/token-set.ts'
 
-interface BoundToKey<SignIn> {
-  readonly grant: Grant<SignIn>
-  readonly attach: Attach
-  /** A token response of a sign-in, with the thumbprint of the key that it is bound to. */
-  bind<Response extends TokenResponse | undefined>(response: Response): MaybePromise<Response>
-  /** Rejects, without network, where the key of these tokens is not the one at hand. */
-  check(tokens: TokenSet): Promise<void>
-}
-
-/**
- * Ties the tokens of a sign-in to the key of the attach (RFC 9449 §6): where that key is gone nothing is sent any more,
- * since no server would take it. `onLost` ends the session and says why.
- * Without a binding everything stays as it is.
- */
-export function boundToKey<SignIn>(
-  grant: Grant<SignIn>,
+/** What `TokenBinding.tie` does, for any attach that has a key. */
+export function tieToKey(
+  grant: Grant<never>,
   attach: Attach,
+  keyAtHand: TokenBinding['thumbprint'],
   onLost: (tokens: TokenSet) => SessionError,
-): BoundToKey<SignIn> {
-  const thumbprint = (attach as Attach & Partial<TokenBinding>).thumbprint
-  if (typeof thumbprint !== 'function') {
-    return { grant, attach, bind: response => response, check: async () => undefined }
-  }
-
-  const keyAtHand: TokenBinding['thumbprint'] = thumbprint
+): TiedToKey {
   function bind<Response extends TokenResponse | undefined>(response: Response): MaybePromise<Response> {
     if (response?.token_type?.toLowerCase() !== 'dpop') return response
     return keyAtHand().then(jkt => ({ ...response, jkt }))
@@ -47,7 +29,7 @@ export function boundToKey<SignIn>(
       await check(given[1])
       return attach(...given)
     }, attach),
-    grant: Object.assign(Object.create(grant) as Grant<SignIn>, {
+    grant: Object.assign(Object.create(grant) as Grant<never>, {
       ...(signIn && { signIn: async (...given: Parameters<typeof signIn>) => bind(await signIn.apply(grant, given)) }),
       ...(complete && {
         complete: async (...given: Parameters<typeof complete>) => bind(await complete.apply(grant, given)),
