@@ -35,7 +35,7 @@ export class Access {
   readonly manager: TokenManager
   private readonly subject: Subject | undefined
   private mustRead = false
-  private reading: Promise<void> | undefined
+  private reading: Promise<unknown> | undefined
   // The token that a server refused, for as long as its replacement is under way.
   private refused: { readonly token: string; readonly outcome: Promise<Outcome> } | undefined
 
@@ -142,6 +142,7 @@ export class Access {
   /** The app woke up: the storage is read before anything is sent or spent. */
   wake(): void {
     this.mustRead = true
+    this.reading = undefined
   }
 
   private renew(rejected: string, isUrgent: boolean): Promise<Outcome> {
@@ -153,13 +154,15 @@ export class Access {
     const { options } = this
     await options.open()
     if (!this.mustRead) return
-    this.reading ??= (async () => {
-      if (!options.isInteractive) await options.identity.read(false)
+    const reading = this.reading ?? (async () => options.isInteractive || options.identity.read(false))()
+    this.reading = reading
+    await reading
+    if (this.reading === reading) {
       this.mustRead = false
-    })().finally(() => {
       this.reading = undefined
-    })
-    await this.reading
+    }
+    // Woken up again meanwhile: that read may have begun before.
+    return this.settle()
   }
 }
 
@@ -168,8 +171,8 @@ export function abortable<T>(work: Promise<T>, signal: AbortSignal | null | unde
   if (!signal) return work
   return new Promise((resolve, reject) => {
     const abort = () => reject(abortReason(signal))
-    if (signal.aborted) return abort()
     signal.addEventListener('abort', abort)
     work.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+    if (signal.aborted) abort()
   })
 }
