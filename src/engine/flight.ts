@@ -53,19 +53,22 @@ export const lockTimeout: Failure = {
   message: 'Another context holds the lock and did not finish in time. Try again.',
 }
 
-const homes = new WeakMap<object, Map<string, { deref(): Home | undefined }>>()
+type Kept = Home | WeakRef<Home>
+const homes = new WeakMap<object, Map<string, Kept>>()
 // A server makes sessions for users without end on one storage: their homes go with them. Where nothing can be held weakly, they stay.
 const emptied =
   typeof FinalizationRegistry === 'function' ? new FinalizationRegistry<() => void>(forget => forget()) : undefined
 
 /** Lives as long as one of its sessions. */
 export function homeOf(storage: object, key: string): Home {
-  const byKey = homes.get(storage) ?? new Map<string, { deref(): Home | undefined }>()
+  const byKey = homes.get(storage) ?? new Map<string, Kept>()
   homes.set(storage, byKey)
-  const known = byKey.get(key)?.deref()
+  const kept = byKey.get(key)
+  const known = kept && 'deref' in kept ? kept.deref() : kept
   if (known) return known
   const home: Home = { flight: undefined, storing: undefined, members: [] }
-  const next = emptied ? new WeakRef(home) : { deref: () => home }
+  // No closure here may name the home: the one below is kept for as long as the home is not collected.
+  const next: Kept = emptied ? new WeakRef(home) : home
   byKey.set(key, next)
   emptied?.register(home, () => {
     if (byKey.get(key) === next) byKey.delete(key)

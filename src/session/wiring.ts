@@ -6,7 +6,7 @@ import { type Home, homeOf, type Member, type Outcome } from '../engine/flight.t
 import { createHeadlessSignIn } from '../engine/headless.ts'
 import { createIdentity, type Identity } from '../engine/identity.ts'
 import { keepFresh } from '../engine/keep-fresh.ts'
-import { createRecordStore, type RecordStore } from '../engine/record-store.ts'
+import { RecordStore } from '../engine/record-store.ts'
 import { createRenewal, type Renewal, type RenewalNumbers } from '../engine/renewal.ts'
 import type { Target } from '../engine/subject.ts'
 import { type AllEvents, createTokenManager, type TokenManager } from '../engine/token-manager.ts'
@@ -82,6 +82,7 @@ export class Core implements Part, Member, SignInSession {
   declare self: string
   declare channel: Channel | undefined
   declare manager: TokenManager
+  declare store: RecordStore
   declare contexts: Contexts
   declare signInHeadless: (() => Promise<Outcome>) | undefined
   declare access: Access
@@ -93,7 +94,6 @@ export class Core implements Part, Member, SignInSession {
   // From the first need on.
   declare private opening: Identity | undefined
   declare private ownIdentity: Identity | undefined
-  declare private ownStore: RecordStore | undefined
   declare private ownRenewal: Renewal | undefined
   declare private ownTurns: TakeTurn | undefined
   declare cancelSignIn: SignInSession['cancelSignIn']
@@ -139,6 +139,7 @@ export class Core implements Part, Member, SignInSession {
 
     this.home.members = [...this.home.members, this]
     this.manager = createTokenManager(this)
+    this.store = new RecordStore(this)
     const channel = options.channel ?? (isAlone ? noChannel : this.openChannel())
     this.channel = channel === noChannel ? undefined : channel
     this.contexts = createContexts(this)
@@ -159,13 +160,12 @@ export class Core implements Part, Member, SignInSession {
     return this
   }
 
-  /** The first read; again after one that failed. It is all that most sessions of a server need of these two parts, which go with it. */
+  /** The first read; again after one that failed. It is all that most sessions of a server need of the identity, which goes with it. */
   open(): MaybePromise<void> {
     if (this.manager.status !== 'starting') return undefined
     this.opening ??= this.ownIdentity ?? createIdentity(this)
     return chain(this.opening.start(), () => {
       this.opening = undefined
-      if (!this.ownIdentity && !this.ownRenewal && !this.isInteractive) this.ownStore = undefined
     })
   }
 
@@ -195,11 +195,6 @@ export class Core implements Part, Member, SignInSession {
   get identity(): Identity {
     this.ownIdentity ??= this.opening ?? createIdentity(this)
     return this.ownIdentity
-  }
-
-  get store(): RecordStore {
-    this.ownStore ??= createRecordStore(this)
-    return this.ownStore
   }
 
   get renewal(): Renewal {

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import { homeOf } from '../../src/engine/flight.ts'
-import { createRecordStore } from '../../src/engine/record-store.ts'
+import { RecordStore } from '../../src/engine/record-store.ts'
 import { sleep } from '../../src/values/timers.ts'
 
 beforeEach(() => void vi.useFakeTimers())
@@ -31,7 +31,7 @@ it('what is decided while another write is under way is decided again once that 
     },
   }
   const home = homeOf(storage, 'key')
-  const store = createRecordStore({
+  const store = new RecordStore({
     home,
     storage,
     key: 'key',

@@ -20,9 +20,9 @@ export interface Size {
 export const budgets: readonly { entry: string; names: string; gzip: number; goal?: number }[] = [
   { entry: 'latchkey', names: 'createSession', gzip: 20_800, goal: 6_500 },
   { entry: 'latchkey', names: 'createSession, passwordGrant', gzip: 30_450, goal: 15_500 },
-  { entry: 'latchkey/oauth', names: 'authorizationCode, redirect', gzip: 12_500 },
-  { entry: 'latchkey/react-native', names: 'expoSecureStore, appState, netInfo', gzip: 3_600 },
-  { entry: 'latchkey/node', names: 'fileStorage', gzip: 3_600 },
+  { entry: 'latchkey/oauth', names: 'authorizationCode, redirect', gzip: 12_490 },
+  { entry: 'latchkey/react-native', names: 'expoSecureStore, appState, netInfo', gzip: 3_510 },
+  { entry: 'latchkey/node', names: 'fileStorage', gzip: 3_510 },
   { entry: 'latchkey/redis', names: 'redisStorage', gzip: 5_600 },
 ]
 

@@ -126,8 +126,8 @@ export const faults: readonly Fault[] = [
       },
       {
         file: 'session/sign-ins.ts',
-        from: 'if (session.start().manager.isSignedOut(id) && !unrevoked.has(id)) void revoke(tokens)',
-        to: 'void revoke(tokens)',
+        from: 'if (session.start().manager.isSignedOut(id) && !session.unrevoked?.has(id)) void revoke(session, tokens)',
+        to: 'void revoke(session, tokens)',
       },
     ],
   },
