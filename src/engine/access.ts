@@ -29,6 +29,8 @@ export interface AccessOptions {
   assertUsable(signal: AbortSignal | null | undefined): void
 }
 
+const mostAdoptions = 5
+
 /** A token for a call: the one at hand where it will do, else one that was waited for. */
 export class Access {
   private readonly options: AccessOptions
@@ -88,7 +90,7 @@ export class Access {
   }
 
   /** Like `open`, and renews: whatever it takes. Rejects with a SessionError, or the signal's reason. */
-  async get(request: AccessRequest, isAgain = false): Promise<Held> {
+  async get(request: AccessRequest, adoptions = 0): Promise<Held> {
     const { manager, options } = this
     const { signal, minValidityMs = 0, isOneShot } = request
     const held = await this.open(signal)
@@ -117,9 +119,10 @@ export class Access {
     // One that was disposed of meanwhile heard nothing of what others brought.
     if (now === held) options.assertUsable(signal)
     request.isExpired = manager.remainingMs() <= 0
-    // What others rotated meanwhile may have expired since: once more.
-    if (request.isExpired && !isFailure(outcome) && outcome.how === 'adopted') {
-      if (!isAgain || !manager.canRenew(now.record.tokens)) return this.get(request, true)
+    // What others rotated meanwhile may have expired since: again, but not for ever where tokens live no time at all.
+    const isOthers = now.life.bornMonotonicMs === undefined && now.life.lifetimeMs > 0
+    if (request.isExpired && !isFailure(outcome) && (outcome.how === 'adopted' || isOthers)) {
+      if (adoptions < mostAdoptions || !manager.canRenew(now.record.tokens)) return this.get(request, adoptions + 1)
     }
     // A token that arrived expired still serves those who waited for it.
     if (!isFailure(outcome) || !request.isExpired) return now
