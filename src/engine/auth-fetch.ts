@@ -5,6 +5,7 @@ import type { ResourceMatcher } from '../values/resources.ts'
 import type { TokenSet } from '../values/token-set.ts'
 import type { Access } from './access.ts'
 import { createExchange, type Exchange, type ExchangeOptions } from './exchange.ts'
+import type { Held } from './token-manager.ts'
 
 interface AuthFetchOptions extends ExchangeOptions {
   assertUsable(signal: AbortSignal | null | undefined): void
@@ -53,10 +54,8 @@ export class AuthFetch {
     }
     if (!request) return raw(input, init)
     const answer = this.exchangeOf(request)
-    if (request.spare) {
-      const end = () => release(request)
-      answer.then(end, end)
-    }
+    const end = () => release(request)
+    if (request.spare) answer.then(end, end)
     return answer
   }
 
@@ -93,17 +92,19 @@ export class AuthFetch {
         this.credited = tokens
       }
       const sent = withAuthorization(init, this.credential)
-      return raw(url, sent).then(response =>
-        response.status < 400 ? response : this.exchange.decide(takeBack(url, sent), held, response),
-      )
+      return raw(url, sent).then(judge(this, url, sent, held))
     } catch (error) {
       return Promise.reject(error)
     }
   }
 
   /** Made when a request is not the common case. */
-  private get exchange(): Exchange {
+  get exchange(): Exchange {
     this.ownExchange ??= createExchange(this.session, this.access, this.isResource)
     return this.ownExchange
   }
 }
+
+/** Apart, so that the common case keeps nothing but this. */
+const judge = (authFetch: AuthFetch, url: string, sent: RequestInit, held: Held) => (response: Response) =>
+  response.status < 400 ? response : authFetch.exchange.decide(takeBack(url, sent), held, response)

@@ -49,7 +49,7 @@ const askMs = 100
 /** There is nobody else. */
 const alone: Contexts = {
   tell() {},
-  ask: () => Promise.resolve(),
+  async ask() {},
   hello() {},
   isBehind: false,
   hasHandedOver: false,

@@ -24,7 +24,7 @@ export interface ExchangeOptions {
   readonly clock: Clock
   readonly emitter: Emitter<SessionEvents>
   readonly minIntervalMs: number
-  readonly renewsAtOnce: boolean
+  readonly grant: { readonly renewsAtOnce?: boolean | undefined }
   readonly options: {
     readonly isAuthFailure?: IsAuthFailure
     readonly onStepUp?: (request: StepUpRequest) => boolean | Promise<boolean>
@@ -145,7 +145,8 @@ export function createExchange(session: ExchangeOptions, access: Access, isResou
         manager.end('refused')
         return giveUp(response)
       }
-      const isYoung = !session.renewsAtOnce && manager.remainingMs() > 0 && manager.ageMs() < session.minIntervalMs
+      const isYoung =
+        !session.grant.renewsAtOnce && manager.remainingMs() > 0 && manager.ageMs() < session.minIntervalMs
       if (isYoung || (request.isExpired && !isStale) || !manager.canRenew(current.record.tokens)) {
         return response
       }

@@ -99,7 +99,7 @@ function look(store: RecordStore): MaybePromise<Reading> {
   const { options, last, open } = store
   const { isInteractive, storage, key } = options
   // A prompt that is open is joined, not repeated; what it brought serves for the life of the process.
-  if (isInteractive && last && last.what !== 'unavailable') return last
+  if (last) return last
   if (open) return bounded(options, open)
   const toReading = (text: string | null | undefined): Reading => {
     if (text === null || text === undefined) return { what: 'empty' }
@@ -107,7 +107,7 @@ function look(store: RecordStore): MaybePromise<Reading> {
     return record && options.isOwn(record) ? { what: 'value', record, text } : { what: 'corrupt', text }
   }
   const remember = (reading: Reading) => {
-    if (isInteractive) store.last = reading
+    if (isInteractive && reading.what !== 'unavailable') store.last = reading
     return reading
   }
   const reading = attempt(() => storage.getItem(key), toReading)

@@ -122,7 +122,11 @@ export class Core implements Part, Member, SignInSession {
 
   /** The first use starts; a start that failed is tried again by calls, not by looking at the state. */
   start(): this {
-    if (this.stops) return this
+    if (!this.stops) this.wire()
+    return this
+  }
+
+  private wire(): void {
     const { options, grant } = this
     Object.assign(this, numbersOf(options.renewal))
     const storage = storageOf(options.storage, () => this.degrade('storage'))
@@ -157,7 +161,6 @@ export class Core implements Part, Member, SignInSession {
       // Told to whoever calls; what cannot be known now is no loss.
       if (tokens?.jkt) this.binding?.check(tokens).catch(() => undefined)
     })
-    return this
   }
 
   /** The first read; again after one that failed. It is all that most sessions of a server need of the identity, which goes with it. */
@@ -242,10 +245,6 @@ export class Core implements Part, Member, SignInSession {
     return isTombstone(record) || record.grant === grantName || [record.grant, grantName].includes('custom')
   }
 
-  get renewsAtOnce(): boolean {
-    return this.grant.renewsAtOnce === true
-  }
-
   get signInAtStart(): (() => Promise<Outcome>) | undefined {
     return this.grant.headless === 'at-start' ? this.signInHeadless : undefined
   }
@@ -256,7 +255,7 @@ export class Core implements Part, Member, SignInSession {
 
   canRenew(tokens: TokenSet): boolean {
     const { grant } = this
-    return !!grant.renew && (grant.canRenew?.(tokens) ?? true) && !this.manager.held?.record.refused
+    return !!grant.renew && grant.canRenew?.(tokens) !== false && !this.manager.held?.record.refused
   }
 
   contextOf(signal: AbortSignal): GrantContext {
