@@ -57,7 +57,12 @@ export const faults: readonly Fault[] = [
     "if (order <= 0) return outrank(record, 'stale')",
   ),
   one('a lower generation is adopted', manager, "if (order < 0) return outrank(record, 'stale')", ''),
-  one('a sign-in that ended may come back', manager, "if (ended.has(record.id)) return outrank(record, 'undead')", ''),
+  one(
+    'a sign-in that ended may come back',
+    manager,
+    "if (isSignedOut(record.id)) return outrank(record, 'undead')",
+    '',
+  ),
   one(
     'of two sign-ins the higher generation counts',
     record,
@@ -192,7 +197,7 @@ export const faults: readonly Fault[] = [
   one(
     'what others brought is sent though it has expired',
     access,
-    "if (request.isExpired && !isFailure(outcome) && outcome.how === 'adopted') {",
+    "if (request.isExpired && !isFailure(outcome) && (outcome.how === 'adopted' || isOthers)) {",
     'if (!outcome) {',
   ),
   {
