@@ -199,7 +199,7 @@ export function createIdentity(options: IdentityOptions): Identity {
       }),
       (update): MaybePromise<TokenSet | undefined> => {
         if (manager.epoch !== epoch) return tokens
-        if (wasStarting && update.what !== 'failed') manager.sawAll()
+        if (wasStarting && ['value', 'empty'].includes(update.reading.what)) manager.sawAll()
         const tombstone = update.record ?? (last && tombstoneOf(last))
         if (tombstone) {
           manager.supersede(tombstone)
