@@ -3,9 +3,10 @@ import { sleep, startTimer, within } from '../../src/values/timers.ts'
 
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => {
-  vi.useRealTimers()
-  vi.restoreAllMocks()
+  // What was stubbed is the fake one.
   vi.unstubAllGlobals()
+  vi.restoreAllMocks()
+  vi.useRealTimers()
 })
 
 const weeks = 30 * 24 * 3_600_000 // more than a timer can count
