@@ -199,6 +199,16 @@ describe('what a grant gets', () => {
     call = () => session.adopt(response())
     const failure = await session.renew().catch(error => error)
     expect(failure.cause).toMatchObject({ code: 'reentrant', message: expect.stringContaining('Use the fetch') })
+    // Later too, where it hands on the signal that it was given.
+    const { session: third } = setUp({
+      grant: async (_tokens, { signal }) => {
+        await settle()
+        await third.fetch(resources, { signal })
+        return response('renewed')
+      },
+    })
+    await third.adopt(response())
+    expect((await third.renew().catch(error => error)).cause).toMatchObject({ code: 'reentrant' })
     // Asked for something else, a grant may well use another session.
     const { session: next } = setUp({
       grant: async () => response(await other.getAccessToken()),
@@ -309,6 +319,20 @@ describe('a key that tokens are bound to', () => {
     await later.ready
     await settle()
     expect(later.state.status).toBe('signed-in')
+  })
+
+  it('that is gone, where the session has ended meanwhile, is no other error', async () => {
+    const check = deferred<string>()
+    let isChecking = false
+    const { session } = setUp({ attach: keyed(async () => (isChecking ? check.promise : 'key')) })
+    await session.adopt({ ...response(), token_type: 'DPoP' })
+    isChecking = true
+    const headers = session.authorizationHeaders(resources)
+    await settle()
+    await session.signOut()
+    check.resolve('another')
+    await expect(headers).rejects.toMatchObject({ code: 'signed_out', message: expect.stringContaining('requested') })
+    expect(session.state).toEqual({ status: 'signed-out', reason: 'requested' })
   })
 
   it('of a sign-in that was replaced meanwhile ends nothing of the next', async () => {

@@ -262,6 +262,22 @@ describe('createSessions', () => {
     expect(Object.values(counts())).toEqual([0, 0, 0, 0, 0, 0])
   })
 
+  it('stops what listens once, and needs no way to', async () => {
+    const stop = vi.fn()
+    const sessions = createSessions({
+      resources,
+      storage: { ...memoryStorage(), watch: () => stop, onDegraded: () => undefined as never },
+      wake: () => stop,
+      grant: async () => ({ access_token: secret('x') }),
+    })
+    const alice = sessions.for('alice')
+    await alice.ready
+    alice.dispose()
+    alice.dispose()
+    sessions.dispose()
+    expect(stop).toHaveBeenCalledTimes(2)
+  })
+
   it('needs no storage that can be watched', async () => {
     const odd = { ...memoryStorage(), watch: 'x', onDegraded: 7 } as never
     const sessions = createSessions({ resources, storage: odd, grant: async () => ({ access_token: secret('x') }) })

@@ -1,6 +1,13 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { createSession, type Grant, type GrantContext, memoryStorage, type SessionOptions } from '../../src/index.ts'
-import { deferred } from '../engine/contexts-fakes.ts'
+import {
+  createSession,
+  type Grant,
+  type GrantContext,
+  memoryStorage,
+  type SessionOptions,
+  type TokenStorage,
+} from '../../src/index.ts'
+import { deferred, settle } from '../engine/contexts-fakes.ts'
 import { createClock } from '../servers/strict-authorization-server.ts'
 import { secret } from '../support/no-leaks.ts'
 
@@ -206,15 +213,32 @@ describe('a later sign-in, adoption or sign-out', () => {
     expect(session.state.status === 'signed-in').toBe(_what === 'adopt')
   })
 
-  it('in the very turn in which the first one was answered counts', async () => {
+  it.each([0, 1, 2, 3, 4, 5, 6, 7, 8])('%d turns after the first one was answered counts', async turns => {
     const { session, asked } = setUp()
     const first = session.signIn(undefined)
     last(asked).answer.resolve(response('first'))
-    await Promise.resolve()
-    await Promise.resolve()
+    for (let turn = 0; turn < turns; turn++) await undefined
     const adopted = session.adopt(response('adopted'))
     await Promise.allSettled([first, adopted])
     expect(await session.getAccessToken()).toBe(secret('adopted'))
+  })
+
+  it('takes the place of the one that is stored, which is told', async () => {
+    const stored = memoryStorage()
+    await createSession({ resources, storage: stored, clock: createClock(), grant: async () => response() }).adopt(
+      response('stored'),
+    )
+    const storage: TokenStorage = { ...stored, getItem: async key => stored.getItem(key) }
+    const { session, asked } = setUp({}, { storage })
+    const told: string[] = []
+    session.on('signed-out', ({ reason }) => told.push(reason))
+    session.on('signed-in', () => told.push('signed-in'))
+    const done = session.signIn(undefined)
+    await settle()
+    last(asked).answer.resolve(response('new'))
+    await done
+    await settle()
+    expect(told).toEqual(['replaced', 'signed-in'])
   })
 
   it('leaves one that has ended alone', async () => {

@@ -97,6 +97,18 @@ describe('the hints of React Native', () => {
     expect(woken).toHaveBeenCalledTimes(2)
   })
 
+  it('an older app is stopped by the type that it was listened to with', () => {
+    const listeners = new Map<unknown, string>()
+    const older = {
+      addEventListener: (type: string, listener: unknown) => void listeners.set(listener, type),
+      removeEventListener: (type: string, listener: unknown) => {
+        if (listeners.get(listener) === type) listeners.delete(listener)
+      },
+    }
+    appState(older)(() => undefined)()
+    expect(listeners.size).toBe(0)
+  })
+
   it.each([
     ['background', 1],
     ['active', 0],

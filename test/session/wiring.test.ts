@@ -188,6 +188,33 @@ describe('the storage', () => {
     expect(stops).toEqual(['watch', 'onDegraded'])
   })
 
+  it('that prompts is written once for a renewal, another twice', async () => {
+    const writes = async (more: Partial<TokenStorage>) => {
+      const setItem = vi.fn()
+      const { session } = await start({ storage: createShared({ setItem, ...more }).storage, channel: silent })
+      await session.adopt(response())
+      setItem.mockClear()
+      await session.renew()
+      return setItem.mock.calls.length
+    }
+    expect([await writes({ interactive: true }), await writes({})]).toEqual([1, 2])
+    expect(await writes({ interactive: 'yes' as never })).toBe(2)
+  })
+
+  it('that can not be written costs a sign-in that nobody else has nothing, unless it is read-only', async () => {
+    const full = () => {
+      throw new Error('full')
+    }
+    const renew = async (more: Partial<TokenStorage>) => {
+      const { session } = await start({ storage: { ...memoryStorage(), replaceItem: full, setItem: full, ...more } })
+      await session.adopt(response())
+      return session.renew().catch(error => error.code)
+    }
+    expect(await renew({})).toEqual({ how: 'renewed' })
+    expect(await renew({ readOnly: true })).toBe('read_only')
+    expect(await renew({ readOnly: 'yes' as never })).toEqual({ how: 'renewed' })
+  })
+
   it.each([
     [{ readOnly: true }, 'read_only'],
     [{ setItem: () => Promise.reject(Object.assign(new Error(), { code: 'read_only' })) }, 'read_only'],
@@ -316,6 +343,18 @@ describe('the channel', () => {
     expect(told).toEqual([])
   })
 
+  it('that needs no unref is as good', async () => {
+    const Platform = BroadcastChannel
+    vi.stubGlobal(
+      'BroadcastChannel',
+      class extends Platform {
+        readonly unref = undefined as never
+      },
+    )
+    expect((await start(createShared())).told).toEqual([])
+    expect(opened).toHaveLength(1)
+  })
+
   it('is not opened where nobody else is, or another was given', async () => {
     await start()
     await start({ ...createShared(), channel: silent })
@@ -413,6 +452,27 @@ describe('the wakes', () => {
     wakeUp()
     expect(await view.renew()).toEqual({ how: 'renewed' })
     expect(await session.renew()).toEqual({ how: 'renewed' })
+  })
+
+  it('make a view read before it is served', async () => {
+    let wakeUp: () => void = () => undefined
+    const { storage, keys } = createShared()
+    const { session } = await start({
+      storage,
+      channel: silent,
+      wake: listener => {
+        wakeUp = listener
+        return () => undefined
+      },
+    })
+    await session.adopt(response())
+    const view = session.for({ scope: 'read' })
+    await view.getAccessToken()
+    wakeUp()
+    await settle()
+    const before = keys.length
+    await view.getAccessToken()
+    expect(keys.length).toBe(before + 1)
   })
 
   it('check what is kept fresh', async () => {

@@ -149,9 +149,13 @@ describe('what is taken over', () => {
     const outgoing = take(url, new Init())
     expect(outgoing.method).toBe('PUT')
     await dispatch(fetch, outgoing, { Authorization: 'Bearer x' })
-    expect(calls[0]?.[1]).toEqual({ own: 1, method: 'put', headers: { 'X-Own': '1', Authorization: 'Bearer x' } })
+    expect(calls[0]?.[1]).toStrictEqual({ own: 1, method: 'put', headers: { 'X-Own': '1', Authorization: 'Bearer x' } })
     const bare = Object.assign(Object.create(null), { method: 'post' })
+    const plain = { method: 'post' }
+    // Neither can change what a field says: no copy is made of it.
+    expect([take(url, bare).init, take(url, plain).init]).toEqual([bare, plain])
     expect(take(url, bare).init).toBe(bare)
+    expect(take(url, plain).init).toBe(plain)
   })
 
   it('waits without showing what its caller does to the init meanwhile', () => {
@@ -315,7 +319,10 @@ describe('a Request', () => {
     await dispatch(fetch, outgoing, undefined)
     await dispatch(fetch, outgoing, { DPoP: 'proof' })
     const [first, second] = calls.map(([request]) => request as Request)
+    expect(first).toBe(outgoing.request)
     expect(first).not.toBe(second)
+    expect(outgoing.spare).toBeUndefined()
+    expect(take(new Request(url, { method: 'POST' })).spare).toBeUndefined()
     expect([first?.headers.has('dpop'), second?.headers.get('dpop')]).toEqual([false, 'proof'])
   })
 

@@ -107,7 +107,8 @@ describe.each([
 
   it('an origin is a resource as everywhere', () => {
     const isResource = resources.createResourceMatcher('https://api.example.com')
-    for (const rest of ['', '/', '/items', '?x']) expect(isResource(`https://api.example.com${rest}`)).toBe(true)
+    for (const rest of ['', '/', '/items', '?x', '/a/..%2fb'])
+      expect(isResource(`https://api.example.com${rest}`)).toBe(true)
     expect(isResource('https://api.example.com.evil.test/')).toBe(false)
     expect(resources.resourceHosts(['https://b.example.com/v1', 'https://a.example.com:8'])).toBe(
       'a.example.com:8,b.example.com',

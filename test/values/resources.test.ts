@@ -49,8 +49,13 @@ const same: [url: string, why: string][] = [
   ['https:api.example.com/', 'no slashes, as the platform reads it'],
 ]
 
+// Made in the tests: what is made while they are collected is not what they test.
+const isOrigin = (url: string) => createResourceMatcher('https://api.example.com')(url)
+const isPrefixed = (url: string) =>
+  createResourceMatcher(['https://api.example.com/v1', new URL('https://files.example.com/up/')])(url)
+
 describe('a resource that is an origin', () => {
-  const isResource = createResourceMatcher('https://api.example.com')
+  const isResource = isOrigin
   it.each(attacks)('never lets the token out to %j: %s', url => expect(isResource(url)).toBe(false))
   it.each(same)('is %j: %s', url => expect(isResource(url)).toBe(true))
 
@@ -75,7 +80,7 @@ describe('a resource that is an origin', () => {
 })
 
 describe('a resource that is a URL prefix', () => {
-  const isResource = createResourceMatcher(['https://api.example.com/v1', new URL('https://files.example.com/up/')])
+  const isResource = isPrefixed
 
   it.each([
     ['https://api.example.com/v1'],
@@ -86,6 +91,9 @@ describe('a resource that is a URL prefix', () => {
     ['https://api.example.com/v1/%7Ehome/a%20b'],
     ['https://files.example.com/up/1'],
     ['https://files.example.com/up/'],
+    ['https://api.example.com/v1/a%2f.b'],
+    ['https://api.example.com/v1/a.%2fb'],
+    ['https://api.example.com/v1/a%5C.b%5Cc.%2e'],
   ])('is %s', url => expect(isResource(url)).toBe(true))
 
   it.each([
@@ -109,10 +117,11 @@ describe('a resource that is a URL prefix', () => {
 
 describe('a resource that is a predicate', () => {
   const seen: string[] = []
-  const isResource = createResourceMatcher(url => {
-    seen.push(url.href)
-    return true
-  })
+  const isResource = (text: string) =>
+    createResourceMatcher(url => {
+      seen.push(url.href)
+      return true
+    })(text)
 
   it.each([
     ['http://api.example.com/'],
@@ -144,6 +153,22 @@ describe('a resource that is a predicate', () => {
   })
 })
 
+it('dots that hide behind a slash matter below a prefix alone: an origin has no outside', () => {
+  for (const url of ['https://api.example.com/a/..%2fb', 'HTTPS://API.example.com/a/..%2fb'])
+    expect(isOrigin(url)).toBe(true)
+})
+
+it('the same URL twice is the same', () => {
+  const isResource = createResourceMatcher('https://api.example.com')
+  const urls = [
+    'https://api.example.com/a',
+    'https://api.example.com/a',
+    'https://evil.test/',
+    'https://api.example.com/a',
+  ]
+  expect(urls.map(isResource)).toEqual([true, true, false, true])
+})
+
 describe('resources that can not be meant', () => {
   it.each([
     ['http://api.example.com', /https:/],
@@ -154,6 +179,15 @@ describe('resources that can not be meant', () => {
   ])('%j is misconfigured, and the message says what to write', (resource, message) => {
     expect(() => createResourceMatcher(resource)).toThrow(message)
     expect(() => createResourceMatcher([resource])).toThrow(expect.objectContaining({ code: 'misconfigured' }))
+  })
+
+  it('a scheme that is none of the web is told at once, also one that begins or goes on like it', () => {
+    for (const resource of ['web3://x.example', 'xhttps://x.example', 'httpsx://x.example'])
+      expect(() => createResourceMatcher(resource)).toThrow(/is no http\(s\) URL/)
+  })
+
+  it('a relative one with a colon is told where it is used', () => {
+    expect(createResourceMatcher('/v1/a:b')).toBeTypeOf('function')
   })
 
   it('none at all is misconfigured', () => {
