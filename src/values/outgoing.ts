@@ -209,7 +209,7 @@ export function redirected(outgoing: Outgoing, url: string, status: number): Out
   }
   const same: Record<string, unknown> = {}
   for (const field of fields) {
-    if (field in request && field !== 'body' && field !== 'window') same[field] = request[field as 'method']
+    if (field in request && field !== 'body') same[field] = request[field as 'method']
   }
   same.headers = kept
   if (becomesGet) same.method = 'GET'
@@ -286,6 +286,5 @@ function withHeaders(own: OwnHeaders | undefined, added: Added | undefined): Own
 function isStream(body: unknown): boolean {
   if (typeof body !== 'object' || body === null) return false
   const stream = body as { getReader?: unknown; pipe?: unknown; [Symbol.asyncIterator]?: unknown }
-  const isIterable = typeof Symbol.asyncIterator === 'symbol' && typeof stream[Symbol.asyncIterator] === 'function'
-  return typeof stream.getReader === 'function' || typeof stream.pipe === 'function' || isIterable
+  return [stream.getReader, stream.pipe, stream[Symbol.asyncIterator]].some(member => typeof member === 'function')
 }

@@ -54,7 +54,7 @@ export function parseRecord(text: string): StoredRecord | undefined {
   try {
     value = JSON.parse(text)
   } catch {
-    return undefined
+    // Torn: no record.
   }
   return isRecord(value) ? value : undefined
 }
