@@ -66,7 +66,7 @@ export function parseRecord(text: string): StoredRecord | undefined {
   try {
     value = JSON.parse(text)
   } catch {
-    return undefined
+    // Torn: no record.
   }
   return isRecord(value) ? value : undefined
 }
