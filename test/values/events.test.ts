@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
-import { callSafely, createEmitter } from '../../src/values/events.ts'
+import { callSafely, Emitter } from '../../src/values/events.ts'
 
 let told: unknown[][]
 beforeEach(() => {
@@ -11,7 +11,7 @@ afterEach(() => {
   vi.unstubAllGlobals()
 })
 
-const createCounter = () => createEmitter<{ count: number; other: string }>()
+const createCounter = () => new Emitter<{ count: number; other: string }>()
 
 it('tells each listener of the type, in order, one that was added twice twice', () => {
   const emitter = createCounter()
