@@ -1,8 +1,9 @@
 import { describe, expect, it, vi } from 'vitest'
-import { abortable, createAccess } from '../../src/engine/access.ts'
+import { Access, abortable } from '../../src/engine/access.ts'
 import { lockTimeout, type Outcome } from '../../src/engine/flight.ts'
 import type { Identity } from '../../src/engine/identity.ts'
 import type { Renewal } from '../../src/engine/renewal.ts'
+import type { Subject } from '../../src/engine/subject.ts'
 import { signedOutFailure, type TokenManager } from '../../src/engine/token-manager.ts'
 import { SessionError, toError } from '../../src/values/errors.ts'
 import { secret } from '../support/no-leaks.ts'
@@ -17,6 +18,7 @@ interface Options {
   isHeld?: boolean
   isInteractive?: boolean
   isHeadless?: boolean
+  subject?: Subject
 }
 
 /** An access over parts that the test moves by hand. */
@@ -44,7 +46,7 @@ function setUp(options: Options = {}) {
     remainingMs: () => manager.remaining,
     ageMs: () => manager.age,
     canRenew: () => manager.can,
-    signedOutError: () => toError(signedOutFailure('requested')),
+    signedOutError: () => manager.state.error ?? toError(signedOutFailure('requested')),
     whenOver: vi.fn(() => over.promise),
     end: vi.fn((_reason: string) => {
       manager.held = undefined
@@ -52,32 +54,36 @@ function setUp(options: Options = {}) {
   }
   const renewing: { token: string; isUrgent: boolean; outcome: ReturnType<typeof deferred<Outcome>> }[] = []
   const renewal = {
-    renew: vi.fn((token: string, isUrgent: boolean) => {
+    renew: vi.fn((token: string, isUrgent: boolean, _subject?: Subject) => {
       const outcome = deferred<Outcome>()
       renewing.push({ token, isUrgent, outcome })
       return outcome.promise
     }),
-    wake: vi.fn(),
   }
-  const identity = { start: vi.fn(() => undefined as unknown), read: vi.fn(() => undefined as unknown) }
+  const open = vi.fn((): Promise<void> | undefined => undefined)
+  const identity = { read: vi.fn(() => undefined as unknown) }
   const signIn = vi.fn(async (): Promise<Outcome> => ({ how: 'renewed' }))
   const assertUsable = vi.fn((_signal?: unknown) => undefined as undefined)
-  const access = createAccess({
-    manager: manager as unknown as TokenManager,
-    identity: identity as unknown as Identity,
-    renewal: renewal as unknown as Renewal,
-    signInHeadless: options.isHeadless ? signIn : undefined,
-    isInteractive: options.isInteractive === true,
-    minIntervalMs: 5000,
-    assertUsable,
-  })
+  const access = new Access(
+    {
+      open,
+      identity: identity as unknown as Identity,
+      renewal: renewal as unknown as Renewal,
+      signInHeadless: options.isHeadless ? signIn : undefined,
+      isInteractive: options.isInteractive === true,
+      minIntervalMs: 5000,
+      assertUsable,
+    },
+    manager as unknown as TokenManager,
+    options.subject,
+  )
   /** The renewal under way ends with a new token. */
   const bring = (name: string, how: 'renewed' | 'adopted' = 'renewed', remainingMs = 300_000) => {
     manager.held = make(name)
     manager.remaining = remainingMs
     renewing.at(-1)?.outcome.resolve({ how })
   }
-  return { access, manager, renewal, renewing, identity, signIn, assertUsable, over, make, bring }
+  return { access, manager, renewal, renewing, open, identity, signIn, assertUsable, over, make, bring }
 }
 
 const tokenOf = (held: { record: { tokens: { accessToken: string } } } | undefined) => held?.record.tokens.accessToken
@@ -92,15 +98,14 @@ describe('the token at hand', () => {
   ])('%s', (_what, remaining, isGiven, isRenewed) => {
     const { access, manager, renewal } = setUp({ remaining })
     expect(access.peek()).toBe(isGiven ? manager.held : undefined)
-    expect(renewal.renew.mock.calls).toEqual(isRenewed ? [[secret('old'), false]] : [])
+    expect(renewal.renew.mock.calls).toEqual(isRenewed ? [[secret('old'), false, undefined]] : [])
   })
 
   it('is none where nobody is signed in, or the app woke up', () => {
     expect(setUp({ isHeld: false }).access.peek()).toBeUndefined()
-    const { access, renewal } = setUp()
+    const { access } = setUp()
     access.wake()
     expect(access.peek()).toBeUndefined()
-    expect(renewal.wake).toHaveBeenCalledTimes(1)
   })
 
   it('is none for a body that can be sent once, where it is about to end and can be renewed', () => {
@@ -127,7 +132,7 @@ describe('a call', () => {
     const { signal } = new AbortController()
     expect(await access.get({ signal })).toBe(manager.held)
     expect(assertUsable.mock.calls).toEqual([[signal]])
-    expect([renewal.renew.mock.calls, identity.start.mock.calls]).toEqual([[], []])
+    expect([renewal.renew.mock.calls, identity.read.mock.calls]).toEqual([[], []])
   })
 
   it('begins the renewal behind it, inside of the ahead window', async () => {
@@ -339,7 +344,7 @@ describe('before the first read', () => {
     made.manager.status = 'starting'
     made.manager.state = { status: 'starting' }
     const read = deferred()
-    made.identity.start.mockReturnValue(read.promise)
+    made.open.mockReturnValue(read.promise)
     const finish = (held: ReturnType<typeof made.make> | undefined, status = held ? 'signed-in' : 'signed-out') => {
       made.manager.held = held
       made.manager.status = status

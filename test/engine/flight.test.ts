@@ -6,8 +6,7 @@ describe('a home', () => {
   it('is one for a storage and a key', () => {
     const [storage, other] = [{}, {}]
     const home = homeOf(storage, 'key')
-    expect(home).toMatchObject({ flight: undefined, storing: undefined })
-    expect(home.members.size).toBe(0)
+    expect(home).toMatchObject({ flight: undefined, storing: undefined, members: [] })
     expect(homeOf(storage, 'key')).toBe(home)
     expect(homeOf(storage, 'other')).not.toBe(home)
     expect(homeOf(other, 'key')).not.toBe(home)

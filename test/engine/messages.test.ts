@@ -36,15 +36,15 @@ function setUp(generation: number | undefined, scope: TokenStorage['scope'] = 's
     isSignedOut: (id: string) => id === 'ended',
     meet: vi.fn(),
   }
-  const [onNews, onAnswer, onBroken] = [vi.fn(), vi.fn(), vi.fn()]
+  const identity = { read: vi.fn(), receive: vi.fn() }
+  const degrade = vi.fn()
   const contexts = createContexts({
     self: 'me',
     channel: isAlone ? undefined : channel,
     scope: scope ?? 'shared',
     manager: manager as unknown as TokenManager,
-    onNews,
-    onAnswer,
-    onBroken,
+    identity,
+    degrade,
   })
   const receive = (message: unknown) => {
     for (const listener of listeners) listener({ data: message })
@@ -52,25 +52,25 @@ function setUp(generation: number | undefined, scope: TokenStorage['scope'] = 's
   const hold = (record: LiveRecord, unsaved?: boolean) => {
     manager.held = { record, ...(unsaved && { unsaved }) } as Held
   }
-  return { contexts, channel, listeners, posted, manager, receive, hold, onNews, onAnswer, onBroken }
+  return { contexts, channel, listeners, posted, manager, receive, hold, identity, degrade }
 }
 
 describe('what is heard', () => {
   it.each([null, undefined, 7, 'text'])('is ignored where it is %s', message => {
-    const { receive, onNews, posted } = setUp(5)
+    const { receive, identity, posted } = setUp(5)
     receive(message)
-    expect([onNews.mock.calls, posted]).toEqual([[], []])
+    expect([identity.read.mock.calls, posted]).toEqual([[], []])
   })
 
   it('is ignored where it is one’s own, or another’s letter', () => {
-    const { receive, onNews, posted, manager } = setUp(5)
+    const { receive, identity, posted, manager } = setUp(5)
     const changed = { what: 'changed', id: 'mine', generation: 9 }
     receive({ ...changed, from: 'me' })
     receive({ ...changed, from: 'other', to: 'third' })
     receive({ ...changed, from: 'me', what: 'signed-out' })
-    expect([onNews.mock.calls, posted, manager.meet.mock.calls]).toEqual([[], [], []])
+    expect([identity.read.mock.calls, posted, manager.meet.mock.calls]).toEqual([[], [], []])
     receive({ ...changed, from: 'other', to: 'me' })
-    expect(onNews).toHaveBeenCalledTimes(1)
+    expect(identity.read).toHaveBeenCalledTimes(1)
   })
 })
 
@@ -87,26 +87,26 @@ describe('news of a record', () => {
     ['mine', Number.NaN, false],
     ['mine', undefined, false],
   ])('of %s at %s, where 5 is held, is read: %s', (id, generation, isRead) => {
-    const { receive, onNews } = setUp(5)
+    const { receive, identity } = setUp(5)
     receive({ from: 'other', what: 'changed', id, generation })
-    expect(onNews).toHaveBeenCalledTimes(isRead ? 1 : 0)
+    expect(identity.read).toHaveBeenCalledTimes(isRead ? 1 : 0)
   })
 
   it.each([
     [0, false],
     [1, true],
   ])('of generation %d where nobody is signed in is read: %s', (generation, isRead) => {
-    const { receive, onNews } = setUp(undefined)
+    const { receive, identity } = setUp(undefined)
     receive({ from: 'other', what: 'changed', id: 'other', generation })
-    expect(onNews).toHaveBeenCalledTimes(isRead ? 1 : 0)
+    expect(identity.read).toHaveBeenCalledTimes(isRead ? 1 : 0)
   })
 
   it('of another sign-in is none for a tab with a storage of its own', () => {
-    const { receive, onNews } = setUp(5, 'tab')
+    const { receive, identity } = setUp(5, 'tab')
     receive({ from: 'other', what: 'changed', id: 'other', generation: 9 })
-    expect(onNews).not.toHaveBeenCalled()
+    expect(identity.read).not.toHaveBeenCalled()
     receive({ from: 'other', what: 'changed', id: 'mine', generation: 9 })
-    expect(onNews).toHaveBeenCalledTimes(1)
+    expect(identity.read).toHaveBeenCalledTimes(1)
   })
 
   it('that the storage did not have is remembered until it is held', () => {
@@ -132,11 +132,11 @@ describe('a sign-out that is heard', () => {
   })
 
   it('of another sign-in is news alone', () => {
-    const { receive, manager, onNews } = setUp(5)
+    const { receive, manager, identity } = setUp(5)
     receive({ from: 'other', what: 'signed-out', id: 'other', generation: 6 })
     receive({ from: 'other', what: 'changed', id: 'mine', generation: 6 })
     expect(manager.meet).not.toHaveBeenCalled()
-    expect(onNews).toHaveBeenCalledTimes(2)
+    expect(identity.read).toHaveBeenCalledTimes(2)
   })
 })
 
@@ -160,10 +160,10 @@ describe('who asks', () => {
   })
 
   it('is no news', () => {
-    const { receive, onNews } = setUp(5)
+    const { receive, identity } = setUp(5)
     receive({ from: 'other', what: 'ask', id: 'mine', generation: 9 })
     receive({ from: 'other', what: 'ask', id: 'other', generation: 9 })
-    expect(onNews).not.toHaveBeenCalled()
+    expect(identity.read).not.toHaveBeenCalled()
   })
 
   it('gets newest tokens that no storage has, which is remembered while they are the newest', () => {
@@ -247,7 +247,7 @@ describe('an answer', () => {
   })
 
   it('is taken for the sign-in that is held, where it is a record of it with tokens', () => {
-    const { receive, onAnswer, onNews } = setUp(5)
+    const { receive, identity } = setUp(5)
     const others = [
       answer(recordOf(6, 'other'), 'other'),
       answer(recordOf(6, 'other')),
@@ -257,16 +257,16 @@ describe('an answer', () => {
       answer('text'),
     ]
     for (const message of others) receive(message)
-    expect(onAnswer).not.toHaveBeenCalled()
+    expect(identity.receive).not.toHaveBeenCalled()
     receive(answer(recordOf(6)))
-    expect(onAnswer.mock.calls).toEqual([[recordOf(6)]])
-    expect(onNews).not.toHaveBeenCalled()
+    expect(identity.receive.mock.calls).toEqual([[recordOf(6)]])
+    expect(identity.read).not.toHaveBeenCalled()
   })
 
   it('that nobody waits for is taken all the same', () => {
-    const { receive, onAnswer } = setUp(5)
+    const { receive, identity } = setUp(5)
     receive(answer(recordOf(6)))
-    expect(onAnswer).toHaveBeenCalledTimes(1)
+    expect(identity.receive).toHaveBeenCalledTimes(1)
   })
 })
 
@@ -320,11 +320,11 @@ describe('asking', () => {
 
 describe('a channel', () => {
   it('that is none is no harm', () => {
-    const { contexts, onBroken } = setUp(5, 'tab', true)
+    const { contexts, degrade } = setUp(5, 'tab', true)
     contexts.hello()
     contexts.tell('changed', recordOf(5))
     contexts.close()
-    expect(onBroken).not.toHaveBeenCalled()
+    expect(degrade).not.toHaveBeenCalled()
   })
 
   it('is closed, and heard no more', () => {
@@ -335,20 +335,19 @@ describe('a channel', () => {
   })
 
   it('that breaks is told', () => {
-    const { contexts, channel, onBroken, manager } = setUp(5)
+    const { contexts, channel, identity, degrade, manager } = setUp(5)
     channel.postMessage = () => {
       throw new Error('closed')
     }
     contexts.tell('changed', recordOf(5))
-    expect(onBroken).toHaveBeenCalledTimes(1)
+    expect(degrade.mock.calls).toEqual([['channel']])
     const deaf = vi.fn()
     createContexts({
       self: 'me',
       scope: 'shared',
       manager: manager as unknown as TokenManager,
-      onNews: deaf,
-      onAnswer: deaf,
-      onBroken: deaf,
+      identity,
+      degrade: deaf,
       channel: {
         ...channel,
         addEventListener() {
@@ -356,6 +355,6 @@ describe('a channel', () => {
         },
       },
     })
-    expect(deaf).toHaveBeenCalledTimes(1)
+    expect(deaf.mock.calls).toEqual([['channel']])
   })
 })
