@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { homeOf } from '../../src/engine/flight.ts'
 import { createIdentity } from '../../src/engine/identity.ts'
-import { createRecordStore } from '../../src/engine/record-store.ts'
-import { createNews, createTokenManager, type SessionEvents } from '../../src/engine/token-manager.ts'
+import { RecordStore } from '../../src/engine/record-store.ts'
+import { type AllEvents, createNews, createTokenManager } from '../../src/engine/token-manager.ts'
 import type { TakeTurn } from '../../src/engine/turn.ts'
 import type { TokenStorage } from '../../src/index.ts'
-import { createEmitter } from '../../src/values/events.ts'
+import { Emitter } from '../../src/values/events.ts'
 import type { LiveRecord, StoredRecord, Tombstone } from '../../src/values/record.ts'
 import { createClock } from '../servers/strict-authorization-server.ts'
 import { secret } from '../support/no-leaks.ts'
@@ -53,7 +53,7 @@ function setUp({ storage: more, stored, signInAtStart, canRenew = true, hasLock 
     ...more,
   }
   const home = homeOf({}, 'key')
-  const emitter = createEmitter<SessionEvents>()
+  const emitter = new Emitter<AllEvents>()
   const told: string[] = []
   emitter.on('signed-in', () => told.push('signed-in'))
   emitter.on('renewed', ({ how }) => told.push(how))
@@ -62,7 +62,15 @@ function setUp({ storage: more, stored, signInAtStart, canRenew = true, hasLock 
   const revokeLate = vi.fn()
   const manager = createTokenManager({ home, clock, aheadMs: 60_000, emitter, canRenew: () => canRenew, revokeLate })
   manager.subscribe(() => told.push(`is ${manager.status}`))
-  const store = createRecordStore({ home, storage, key: 'key', storageTimeoutMs: 5000, isOwn: () => true })
+  const store = new RecordStore({
+    home,
+    storage,
+    key: 'key',
+    storageTimeoutMs: 5000,
+    isOwn: () => true,
+    isInteractive: false,
+    isReadOnly: false,
+  })
   const contexts = { hello: vi.fn(), ask: vi.fn(async () => undefined), isBehind: false }
   const published: StoredRecord[] = []
   const turns: { name: string; timeoutMs: number; look: () => Promise<void> }[] = []
@@ -288,7 +296,7 @@ describe('a later read', () => {
     expect(kept()).toEqual(recordOf('mine', 5))
     void identity.begin(tokensOf('next'), nowMs)
     const id = manager.held?.record.id
-    put(recordOf('mine', 9))
+    put(recordOf('mine', 9, { begunAtMs: nowMs - 1 }))
     void identity.read(false)
     expect(kept()).toMatchObject({ id, generation: 10, tokens: tokensOf('next') })
   })
@@ -360,10 +368,11 @@ describe('a sign-in', () => {
 
   it('goes above what others stored meanwhile', () => {
     const { identity, put, kept, manager } = started()
-    put(recordOf('other', 40))
+    put(recordOf('other', 40, { begunAtMs: nowMs + 5 }))
     void identity.begin(tokensOf('next'), nowMs)
-    expect([kept().generation, manager.seen, manager.isSignedOut('other')]).toEqual([41, 41, false])
-    expect(manager.meet(recordOf('other', 99))).toBe('undead')
+    expect(kept()).toMatchObject({ generation: 41, begunAtMs: nowMs + 6 })
+    expect([manager.seen, manager.isSignedOut('other')]).toEqual([41, false])
+    expect(manager.meet(recordOf('other', 99, { begunAtMs: nowMs + 5 }))).toBe('stale')
   })
 
   it('writes over what is damaged', () => {
@@ -534,7 +543,8 @@ describe('a sign-out', () => {
     const gone = setUp({ storage: { getItem: broken(), setItem: broken() } })
     void gone.identity.start()
     gone.identity.end()
-    expect(gone.manager.meet(recordOf('later', 5))).toBe('adopted')
+    expect(gone.manager.meet(recordOf('earlier', 5, { begunAtMs: nowMs - 1 }))).toBe('undead')
+    expect(gone.manager.meet(recordOf('later', 5, { begunAtMs: nowMs }))).toBe('adopted')
   })
 
   it('that another sign-in overtakes marks nothing', async () => {

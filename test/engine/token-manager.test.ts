@@ -1,16 +1,16 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createFlight, homeOf, type Outcome } from '../../src/engine/flight.ts'
 import {
+  type AllEvents,
   type Announce,
   atOnce,
   createNews,
   createTokenManager,
   type Held,
-  type SessionEvents,
   signedOutFailure,
 } from '../../src/engine/token-manager.ts'
 import { SessionError } from '../../src/values/errors.ts'
-import { createEmitter } from '../../src/values/events.ts'
+import { Emitter } from '../../src/values/events.ts'
 import type { LiveRecord, Tombstone } from '../../src/values/record.ts'
 import { createClock } from '../servers/strict-authorization-server.ts'
 import { secret } from '../support/no-leaks.ts'
@@ -41,7 +41,7 @@ const tombstoneOf = (id: string, generation: number): Tombstone => ({ v: 1, id, 
 function setUp() {
   const clock = createClock()
   const home = homeOf({}, 'key')
-  const emitter = createEmitter<SessionEvents>()
+  const emitter = new Emitter<AllEvents>()
   const told: string[] = []
   emitter.on('signed-in', payload => told.push(`signed-in ${JSON.stringify(payload)}`))
   emitter.on('signed-out', ({ reason }) => told.push(`signed-out ${reason}`))
@@ -246,11 +246,13 @@ describe('a record that is met', () => {
     expect([other.manager.meet(recordOf('mine', 99)), other.manager.isSignedOut('mine')]).toEqual(['undead', true])
   })
 
-  it('of a sign-in that was replaced here never lives again either, and was not signed out', () => {
+  it('of a sign-in that was replaced here is earlier, whatever its generation, and was not signed out', () => {
     const { manager, held } = signedIn()
-    manager.begin(held(recordOf('next', 6)))
-    expect(manager.meet(recordOf('mine', 99))).toBe('undead')
-    expect(manager.isSignedOut('mine')).toBe(false)
+    manager.begin(held(recordOf('next', 6, { begunAtMs: 20 })))
+    expect(manager.meet(recordOf('mine', 99, { begunAtMs: 10 }))).toBe('stale')
+    expect([manager.isSignedOut('mine'), manager.held?.record.id]).toEqual([false, 'next'])
+    expect(manager.held?.record.generation).toBe(100)
+    expect(manager.meet(recordOf('last', 7, { begunAtMs: 30 }))).toBe('adopted')
   })
 })
 
@@ -278,12 +280,14 @@ describe('a tombstone that is met', () => {
     }
   })
 
-  it('of another sign-in ends this one only where it is higher, and revokes nothing of it', () => {
+  it('of another sign-in ends this one only where it is higher, else this one goes above it; it revokes nothing', () => {
     const { manager, revokeLate } = signedIn()
     expect(manager.meet(tombstoneOf('other', 5))).toBe('stale')
     expect(manager.status).toBe('signed-in')
     expect(manager.isSignedOut('other')).toBe(true)
-    expect(manager.meet(tombstoneOf('third', 6))).toBe('ended')
+    expect(manager.held?.record.generation).toBe(6)
+    expect(manager.meet(tombstoneOf('third', 6))).toBe('stale')
+    expect(manager.meet(tombstoneOf('fourth', 8))).toBe('ended')
     expect(manager.status).toBe('signed-out')
     expect(revokeLate).not.toHaveBeenCalled()
   })
@@ -340,13 +344,14 @@ describe('the end', () => {
     expect([manager.isSignedOutOnPurpose, manager.epoch]).toEqual([true, 2])
   })
 
-  it('before the first read is told, and whatever is met first is over too', () => {
+  it('before the first read is told, and whatever had begun by then is over too', () => {
     const { manager, told } = setUp()
     manager.end('requested')
     expect(told).toEqual(['signed-out requested'])
     expect(manager.meet(recordOf('stored', 5))).toBe('undead')
     expect(manager.isSignedOut('stored')).toBe(true)
-    expect(manager.meet(recordOf('next', 6))).toBe('adopted')
+    expect(manager.meet(recordOf('next', 6, { begunAtMs: nowMs - 1 }))).toBe('undead')
+    expect(manager.meet(recordOf('last', 6, { begunAtMs: nowMs }))).toBe('adopted')
   })
 
   it('before the first read means nothing that comes once all was seen, or for another reason', () => {
@@ -482,28 +487,21 @@ describe('what is told under a lock', () => {
 })
 
 describe('what a sign-in or sign-out here takes the place of', () => {
-  it('counts by its generation, and is over: signed out where it was that', () => {
+  it('counts by its generation and beginning, and is over where it was signed out', () => {
     const { manager } = signedIn()
-    manager.supersede(recordOf('other', 9))
-    expect([manager.seen, manager.isSignedOut('other'), manager.meet(recordOf('other', 99))]).toEqual([
-      9,
-      false,
-      'undead',
-    ])
+    manager.supersede(recordOf('other', 9, { begunAtMs: nowMs + 7 }))
+    expect([manager.seen, manager.beginsAtMs(), manager.isSignedOut('other')]).toEqual([9, nowMs + 8, false])
     manager.supersede(recordOf('third', 8), true)
-    expect([manager.seen, manager.isSignedOut('third')]).toEqual([99, true])
+    expect([manager.seen, manager.isSignedOut('third')]).toEqual([9, true])
     manager.supersede(tombstoneOf('fourth', 8))
     expect(manager.isSignedOut('fourth')).toBe(true)
   })
 
-  it('is not the sign-in that is held, nor one whose end is known better', () => {
+  it('does not live again where its end is known better', () => {
     const { manager } = signedIn()
-    manager.supersede(recordOf('mine', 6), true)
-    expect([manager.isSignedOut('mine'), manager.seen]).toEqual([false, 6])
-    expect(manager.meet(recordOf('mine', 7))).toBe('adopted')
     manager.end('requested')
     manager.supersede(recordOf('mine', 8))
-    expect(manager.isSignedOut('mine')).toBe(true)
+    expect([manager.isSignedOut('mine'), manager.meet(recordOf('mine', 9))]).toEqual([true, 'undead'])
   })
 
   it('a note changes what is held, and tells nobody', () => {
