@@ -1,6 +1,6 @@
 import { describe, expect, it, vi } from 'vitest'
+import { tieToKey } from '../../src/attach/tied-to-key.ts'
 import type { Attach, Grant, GrantContext } from '../../src/index.ts'
-import { boundToKey } from '../../src/session/bound-to-key.ts'
 import { SessionError } from '../../src/values/errors.ts'
 import { secret } from '../support/no-leaks.ts'
 
@@ -10,12 +10,12 @@ const response = (token_type?: string) => ({ access_token: secret('a'), ...(toke
 const request = { method: 'GET', url: 'https://api.example.com/' }
 const context = {} as GrantContext
 
-function createAttach(more: object = {}) {
+function createAttach() {
   const attach = vi.fn(async () => ({ Authorization: 'DPoP x' }))
-  return Object.assign(attach as unknown as Attach, { retry: () => true, ...more })
+  return Object.assign(attach as unknown as Attach, { retry: () => true })
 }
 
-class OwnGrant implements Grant<string> {
+class OwnGrant implements Grant<never> {
   readonly name = 'own'
   readonly calls: unknown[][] = []
   revoked = 0
@@ -36,25 +36,13 @@ class OwnGrant implements Grant<string> {
   }
 }
 
-describe('an attach without a key', () => {
-  it.each([{}, { thumbprint: 'no function' }])('leaves everything as it is: %o', async more => {
-    const [grant, attach] = [new OwnGrant(), createAttach(more)]
-    const bound = boundToKey(grant, attach, () => expect.fail())
-    expect([bound.grant, bound.attach]).toEqual([grant, attach])
-    expect(bound.grant).toBe(grant)
-    const own = response('DPoP')
-    expect(bound.bind(own)).toBe(own)
-    await expect(bound.check(tokens('other'))).resolves.toBeUndefined()
-  })
-})
-
 describe('an attach with a key', () => {
   function setUp() {
     const grant = new OwnGrant()
     const thumbprint = vi.fn(async () => 'key')
-    const attach = createAttach({ thumbprint })
+    const attach = createAttach()
     const onLost = vi.fn((_tokens: unknown) => lost)
-    return { grant, attach, thumbprint, onLost, ...{ bound: boundToKey<string>(grant, attach, onLost) } }
+    return { grant, attach, thumbprint, onLost, bound: tieToKey(grant, attach, thumbprint, onLost) }
   }
 
   it.each(['DPoP', 'dpop', 'DPOP'])('puts its thumbprint to the tokens of type %s', async type => {
@@ -94,7 +82,7 @@ describe('an attach with a key', () => {
 
   it('is the grant that it was for all else', async () => {
     const { bound, grant } = setUp()
-    expect(await bound.grant.signIn?.('input', context)).toEqual({ ...response('DPoP'), jkt: 'key' })
+    expect(await bound.grant.signIn?.('input' as never, context)).toEqual({ ...response('DPoP'), jkt: 'key' })
     expect(await bound.grant.complete?.('url', context)).toEqual({ ...response('dpop'), jkt: 'key' })
     expect(await bound.grant.complete?.('none', context)).toBeUndefined()
     // A renewal keeps what its sign-in was bound to.
@@ -110,7 +98,12 @@ describe('an attach with a key', () => {
   })
 
   it('has no method that the grant has not', () => {
-    const { grant } = boundToKey({}, createAttach({ thumbprint: async () => 'key' }), () => lost)
+    const { grant } = tieToKey(
+      {},
+      createAttach(),
+      async () => 'key',
+      () => lost,
+    )
     expect([grant.signIn, grant.complete, grant.renew, grant.revoke]).toEqual([
       undefined,
       undefined,
