@@ -1,5 +1,14 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { createSession, type Grant, memoryStorage, type SessionOptions, type TokenStorage } from '../../src/index.ts'
+import { tieToKey } from '../../src/attach/tied-to-key.ts'
+import {
+  type Attach,
+  createSession,
+  type Grant,
+  memoryStorage,
+  type SessionOptions,
+  type TokenStorage,
+} from '../../src/index.ts'
+import type { TokenBinding } from '../../src/ports/dpop.ts'
 import { deferred, settle } from '../engine/contexts-fakes.ts'
 import { createClock } from '../servers/strict-authorization-server.ts'
 import { secret } from '../support/no-leaks.ts'
@@ -296,7 +305,11 @@ describe('signOut', () => {
 })
 
 describe('a key that tokens are bound to', () => {
-  const keyed = (thumbprint: () => Promise<string>) => Object.assign(async () => ({ a: 'b' }), { thumbprint })
+  function keyed(thumbprint: () => Promise<string>): Attach {
+    const attach: Attach = async () => ({ a: 'b' })
+    const tie: TokenBinding['tie'] = (grant, onLost) => tieToKey(grant, attach, thumbprint, onLost)
+    return Object.assign(attach, { tie })
+  }
 
   it('that is gone at the start ends the session before anything is sent', async () => {
     const storage = memoryStorage()
@@ -309,6 +322,16 @@ describe('a key that tokens are bound to', () => {
     expect(later.state.status).toBe('signed-in')
     await settle()
     expect(later.state).toEqual({ status: 'signed-out', reason: 'key_lost' })
+  })
+
+  it('there is none where the attach has none', async () => {
+    const storage = memoryStorage()
+    const { session } = setUp({ storage, name: 'test', attach: async () => ({ a: 'b' }) })
+    await session.adopt({ ...response(), token_type: 'DPoP' })
+    const { tokens } = JSON.parse(String(await storage.getItem('latchkey:test')))
+    expect(tokens).toMatchObject({ tokenType: 'DPoP' })
+    expect(tokens).not.toHaveProperty('jkt')
+    expect(await session.authorizationHeaders(resources)).toEqual({ a: 'b' })
   })
 
   it('that can not be read now is no loss', async () => {

@@ -419,7 +419,7 @@ describe('the wakes', () => {
     }
     const { storage, keys } = createShared()
     const { session } = await start({ storage, channel: silent, wake: [wake, wake], resources })
-    expect(listeners.size).toBe(1) // both are the same function
+    expect(listeners.size).toBe(2)
     await session.adopt(response())
     const before = keys.length
     for (const listener of listeners) listener()
