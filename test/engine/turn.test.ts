@@ -199,6 +199,16 @@ describe('a lock that can never work here', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
+  it('found out by two at once is told once, and both run under the fallback', async () => {
+    const { ask, requests, fallback, onHopeless, ran } = setUp(() => Promise.reject(named('SecurityError')))
+    ask()
+    ask()
+    await settle()
+    expect([requests.length, fallback.requests.length, ran.length]).toEqual([2, 2, 2])
+    expect(onHopeless).toHaveBeenCalledTimes(1)
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
   it('and whose fallback can not either is a timeout', async () => {
     const { lock } = createLock(() => Promise.reject(named('SecurityError')))
     const take = createTurns(lock, lock, () => expect.fail('it is the fallback itself'))
