@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { homeOf } from '../../src/engine/flight.ts'
-import { createRecordStore, type Reading } from '../../src/engine/record-store.ts'
+import { type Reading, RecordStore } from '../../src/engine/record-store.ts'
 import type { TokenStorage } from '../../src/index.ts'
 import type { LiveRecord, StoredRecord } from '../../src/values/record.ts'
+import { sleep } from '../../src/values/timers.ts'
 import { secret } from '../support/no-leaks.ts'
 import { deferred, settle } from './contexts-fakes.ts'
 
@@ -38,7 +39,15 @@ function setUp(more: Partial<TokenStorage> = {}, home = homeOf({}, 'key')) {
     ...more,
   }
   const isOwn = (record: StoredRecord) => !('grant' in record) || record.grant === 'own'
-  const store = createRecordStore({ home, storage, key: 'key', storageTimeoutMs: 5000, isOwn })
+  const store = new RecordStore({
+    home,
+    storage,
+    key: 'key',
+    storageTimeoutMs: 5000,
+    isOwn,
+    isInteractive: storage.interactive === true,
+    isReadOnly: storage.readOnly === true,
+  })
   const put = (record: unknown) => items.set('key', typeof record === 'string' ? record : JSON.stringify(record))
   const stored = () => JSON.parse(items.get('key') ?? 'null')
   return { store, items, calls, put, stored, home, storage }
@@ -203,6 +212,36 @@ describe('compare and set', () => {
     expect(sealed.store.update(next)).toMatchObject({ what: 'written' })
     expect(replaceItem).not.toHaveBeenCalled()
     expect(sealed.stored()).toEqual(recordOf(1))
+  })
+
+  it('of two updates at once: what is decided while another write is under way is decided again after it', async () => {
+    // The first write of all loses, and each operation takes its time.
+    const times = { read: [1000, 2000, 2000, 0], write: [3000, 3000, 0] }
+    let isFirst = true
+    const { store, items, stored } = setUp({
+      async getItem(key) {
+        await sleep(times.read.shift() ?? 0)
+        return items.get(key)
+      },
+      async replaceItem(key, before, value) {
+        await sleep(times.write.shift() ?? 0)
+        const isSame = !isFirst && items.get(key) === before
+        isFirst = false
+        if (isSame) items.set(key, value)
+        return isSame
+      },
+    })
+    const slow = store.update(next)
+    const seen: Reading['what'][] = []
+    const later = store.update(reading => {
+      seen.push(reading.what)
+      return next(reading)
+    })
+    await vi.advanceTimersByTimeAsync(30_000)
+    expect(await slow).toMatchObject({ what: 'written', record: recordOf(1) })
+    expect(await later).toMatchObject({ what: 'written', record: recordOf(2) })
+    expect(seen).toEqual(['value']) // never on the empty storage that it read first
+    expect(stored()).toEqual(recordOf(2))
   })
 
   it('counts only where it is a function, and false is a no only there', () => {
