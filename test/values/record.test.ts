@@ -1,7 +1,15 @@
 import fc from 'fast-check'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { createSession, memoryStorage, type TokenStorage } from '../../src/index.ts'
-import { isRecord, isSamePair, isTombstone, type LiveRecord, parseRecord, randomId } from '../../src/values/record.ts'
+import {
+  compareRecords,
+  isRecord,
+  isSamePair,
+  isTombstone,
+  type LiveRecord,
+  parseRecord,
+  randomId,
+} from '../../src/values/record.ts'
 import { secret } from '../support/no-leaks.ts'
 
 const record: LiveRecord = {
@@ -75,6 +83,10 @@ describe('parseRecord', () => {
     ['a negative generation', { ...record, generation: -1 }],
     ['a generation near the end of the numbers', { ...record, generation: 2 ** 52 }],
     ['a generation that is text', { ...record, generation: '7' }],
+    ['a beginning before all time', { ...record, begunAtMs: -1 }],
+    ['a beginning near the end of the numbers', { ...tombstone, begunAtMs: 2 ** 52 }],
+    ['a beginning that is text', { ...record, begunAtMs: '7' }],
+    ['a beginning that is null', { ...tombstone, begunAtMs: null }],
     ['a sign-out that is not true', { ...tombstone, signedOut: 'yes' }],
     ['no object', 7],
     ['null', null],
@@ -93,6 +105,8 @@ describe('parseRecord', () => {
     ],
     ['no attempt', { ...record, attempt: undefined }],
     ['an attempt under way', { ...record, attempt: { by: 'tab', atMs: 1 } }],
+    ['a beginning', { ...record, begunAtMs: 1_800_000_000_000 }],
+    ['a beginning between two milliseconds', { ...tombstone, begunAtMs: 0.5 }],
     ['a field that a later version adds', { ...record, later: true }],
   ])('takes %s', (_what, value) => {
     expect(parseRecord(JSON.stringify(value))).toEqual(JSON.parse(JSON.stringify(value)))
@@ -112,6 +126,28 @@ describe('parseRecord', () => {
       { ...record, tokens: { ...tokens, refreshToken: secret('s') } },
     ])
       expect(isSamePair(record, other)).toBe(false)
+  })
+})
+
+describe('of two records', () => {
+  const at = (id: string, generation: number, begunAtMs?: number) => ({ ...record, id, generation, begunAtMs })
+  const over = { ...at('b', 7, 10), signedOut: true } as const
+
+  it.each([
+    ['the later sign-in counts, whatever the generations', at('a', 1, 11), at('b', 9, 10)],
+    ['the later sign-in counts, also where it is over', over, at('a', 9, 9)],
+    ['the higher generation counts where two began at once', at('a', 8, 10), at('b', 7, 10)],
+    ['the higher generation counts where it is not known when one began', at('a', 8), at('b', 7, 10)],
+    ['the higher generation counts where it is not known when the other began', at('a', 8, 1), at('b', 7)],
+    ['the higher generation counts within a sign-in', at('a', 8, 1), at('a', 7, 2)],
+  ])('%s', (_what, more, less) => {
+    expect(compareRecords(more, less)).toBeGreaterThan(0)
+    expect(compareRecords(less, more)).toBeLessThan(0)
+  })
+
+  it('neither counts where both are as new', () => {
+    expect(compareRecords(at('a', 7, 10), at('b', 7, 10))).toBe(0)
+    expect(compareRecords(at('a', 7), at('b', 7, 10))).toBe(0)
   })
 })
 
