@@ -128,11 +128,11 @@ describe('the token at hand', () => {
 
 describe('a call', () => {
   it('is served from memory where that will do', async () => {
-    const { access, manager, renewal, identity, assertUsable } = setUp()
+    const { access, manager, renewal, open, identity, assertUsable } = setUp()
     const { signal } = new AbortController()
     expect(await access.get({ signal })).toBe(manager.held)
     expect(assertUsable.mock.calls).toEqual([[signal]])
-    expect([renewal.renew.mock.calls, identity.read.mock.calls]).toEqual([[], []])
+    expect([renewal.renew.mock.calls, open.mock.calls, identity.read.mock.calls]).toEqual([[], [], []])
   })
 
   it('begins the renewal behind it, inside of the ahead window', async () => {
@@ -170,7 +170,7 @@ describe('a call', () => {
     await settle()
     expect(renewing).toHaveLength(1)
     bring('new')
-    await call
+    expect(tokenOf(await call)).toBe(secret('new'))
     const fresh = setUp({ remaining: 10_001 })
     expect(await fresh.access.get({ isOneShot: true })).toBe(fresh.manager.held)
   })
@@ -245,6 +245,26 @@ describe('a call', () => {
     expect(renewing).toHaveLength(2)
   })
 
+  it('that adopted what lives, if not for as long as it asked, is served by that', async () => {
+    const { access, renewing, bring } = setUp()
+    const call = access.get({ minValidityMs: 100_000 })
+    await settle()
+    bring('second', 'adopted', 50_000)
+    expect(tokenOf(await call)).toBe(secret('second'))
+    expect(renewing).toHaveLength(1)
+  })
+
+  it('is for what the access is for', async () => {
+    const subject = {} as Subject
+    const { access, renewal, manager } = setUp({ remaining: 5000, subject })
+    access.peek()
+    void access.replace(manager.held as never, undefined)
+    expect(renewal.renew.mock.calls).toEqual([
+      [secret('old'), false, subject],
+      [secret('old'), true, subject],
+    ])
+  })
+
   it('whose sign-in ends while it waits is signed out, with what the renewal says of it', async () => {
     const ended = setUp({ remaining: 0 })
     const call = ended.access.get({})
@@ -271,6 +291,12 @@ describe('a call', () => {
     })
     renewing[0]?.outcome.resolve({ how: 'adopted' })
     await expect(call).rejects.toMatchObject({ code: 'disposed' })
+    const renewed = setUp({ remaining: 0 })
+    const served = renewed.access.get({})
+    await settle()
+    renewed.assertUsable.mockImplementation(() => expect.fail('What was brought serves who waited for it.'))
+    renewed.bring('new')
+    expect(tokenOf(await served)).toBe(secret('new'))
   })
 })
 
@@ -453,6 +479,17 @@ describe('after a wake', () => {
     expect(await access.get({})).toBe(manager.held)
     expect(identity.read).not.toHaveBeenCalled()
     expect(access.peek()).toBe(manager.held)
+  })
+
+  it('a call where nobody was signed in is served by the sign-in that is found', async () => {
+    const { access, identity, manager, make } = setUp({ isHeld: false })
+    manager.status = 'signed-out'
+    const found = make('found')
+    identity.read.mockImplementation(() => {
+      Object.assign(manager, { held: found, status: 'signed-in', epoch: 2 })
+    })
+    access.wake()
+    expect(await access.get({})).toBe(found)
   })
 
   it('a call that finds another sign-in there is not its', async () => {
