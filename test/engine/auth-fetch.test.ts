@@ -215,6 +215,18 @@ describe('a 401', () => {
     expect(authorizations(calls)).toEqual([bearer('old'), bearer('other')])
   })
 
+  it('of a young token that is dead by now takes a renewal', async () => {
+    const answer = deferred<Response>()
+    const { session, calls, clock, signIn } = setUp([() => answer.promise, ok()])
+    await signIn({ expires_in: 3, ageMs: 0 })
+    const call = session.fetch(url)
+    await settle()
+    clock.advance(3000)
+    answer.resolve(refusal())
+    expect((await call).status).toBe(200)
+    expect(authorizations(calls)).toEqual([bearer('old'), bearer('new-1')])
+  })
+
   it('of a token that nothing can renew is the answer', async () => {
     const { session, calls, signIn } = setUp([refusal()], { grant: {} })
     await signIn()
@@ -236,14 +248,14 @@ describe('a 401', () => {
     expect(renewals()).toBe(1)
   })
 
-  it('of one that was replaced by what is dead by now takes a renewal all the same', async () => {
+  it.each([300_000, 301_000])('of one that was replaced by what is dead after %d ms takes a renewal', async ms => {
     const answer = deferred<Response>()
     const { session, calls, clock, signIn, renewals } = setUp([() => answer.promise, ok()])
     await signIn()
     const call = session.fetch(url)
     await settle()
     await session.renew()
-    clock.advance(301_000)
+    clock.advance(ms)
     answer.resolve(refusal())
     expect((await call).status).toBe(200)
     expect(authorizations(calls)).toEqual([bearer('old'), bearer('new-2')])
@@ -484,13 +496,13 @@ describe('an attach that asks for a second send', () => {
 })
 
 describe('an attach that takes its time', () => {
-  it('sends nothing for a sign-in that ended meanwhile', async () => {
+  it.each(['signOut', 'adopt'] as const)('sends nothing for a sign-in that ended meanwhile, by %s', async end => {
     const headers = deferred<Record<string, string>>()
     const { session, calls, signIn } = setUp([ok()], { attach: () => headers.promise })
     await signIn()
     const call = session.fetch(url)
     await settle()
-    await session.adopt({ access_token: secret('another') })
+    await (end === 'signOut' ? session.signOut() : session.adopt({ access_token: secret('another') }))
     headers.resolve({ Authorization: bearer('old') })
     await expect(call).rejects.toMatchObject({ code: 'signed_out' })
     expect(calls).toEqual([])
@@ -534,9 +546,11 @@ describe('a credential in a header of its own', () => {
   it('is put anew on each hop inside of the resources, and on none outside', async () => {
     const to = (location: string) => new Response(null, { status: 302, headers: { location } })
     const answers = [to('/second'), to('https://other.example.com/third'), to(`${resources}/fourth`), ok()]
-    const { session, calls, signIn } = setUp(answers, { attach })
+    const made = vi.fn(attach)
+    const { session, calls, signIn } = setUp(answers, { attach: made })
     await signIn()
     expect((await session.fetch(url)).status).toBe(200)
+    expect(made.mock.calls.map(([request]) => request.url)).toEqual([url, `${resources}/second`, `${resources}/fourth`])
     expect(calls.map(({ headers }) => headers.get('x-api-key'))).toEqual([
       secret('/items'),
       secret('/second'),
@@ -735,6 +749,20 @@ describe('what an answer leaves behind when the request is sent again', () => {
     expect((await session.fetch(url)).status).toBe(200)
     expect(fate).toEqual(expected)
   })
+
+  it.each([
+    ['another nonce', { attach: Object.assign(() => ({ Authorization: 'DPoP x' }), { retry: () => true }) }, {}],
+    ['more scope', { onStepUp: () => true }, { 'www-authenticate': 'Bearer error="insufficient_scope"' }],
+  ] as [string, Partial<SessionOptions<void>>, Record<string, string>][])(
+    'because it asked for %s: it is cancelled',
+    async (_what, options, headers) => {
+      const { response, fate } = tracked(403, headers)
+      const { session, signIn, calls } = setUp([() => response, ok()], options)
+      await signIn()
+      expect((await session.fetch(url)).status).toBe(200)
+      expect([calls.length, fate]).toEqual([2, { isRead: false, isCancelled: true }])
+    },
+  )
 
   it('nothing: nothing is done', async () => {
     const { response, fate } = tracked(401, { 'content-length': '0' }, null)
