@@ -8,6 +8,7 @@ import {
   refused,
   type SessionOptions,
   type StepUpRequest,
+  type TokenSet,
 } from '../../src/index.ts'
 import { createClock } from '../servers/strict-authorization-server.ts'
 import { secret } from '../support/no-leaks.ts'
@@ -529,6 +530,65 @@ describe('an attach that takes its time', () => {
       await expect(session.fetch(url)).rejects.toThrow('no key')
       expect(calls).toEqual([])
     }
+  })
+})
+
+describe('an attach whose credential is the same for all requests', () => {
+  function constant() {
+    const authorization = vi.fn(({ accessToken }: TokenSet) => `Own ${accessToken}`)
+    const headers = vi.fn(async (_request: unknown, { accessToken }: TokenSet) => ({ 'x-slow': accessToken }))
+    return { attach: Object.assign(headers, { authorization }) as Attach, authorization, headers }
+  }
+
+  it('is asked for it once a token, and never about a request', async () => {
+    const { attach, authorization, headers } = constant()
+    const { session, calls, signIn } = setUp([ok()], { attach })
+    await signIn()
+    for (const init of [undefined, { method: 'PUT', body: 'x', headers: { 'X-Own': '1' } }]) {
+      await session.fetch(url, init)
+    }
+    await session.renew()
+    await session.fetch(new URL(url))
+    expect(authorizations(calls)).toEqual(['old', 'old', 'new-1'].map(name => `Own ${secret(name)}`))
+    expect(authorization.mock.calls.map(([tokens]) => tokens.accessToken)).toEqual([secret('old'), secret('new-1')])
+    expect(headers).not.toHaveBeenCalled()
+  })
+
+  it.each([
+    ['a Request', new Request(url), undefined, {}],
+    ['an init of a class', url, new (class {})(), {}],
+    ['one whose every answer the app judges', url, undefined, { isAuthFailure: () => false }],
+    ['one that the app hears of', url, undefined, { hears: true }],
+  ] as [string, string | Request, RequestInit | undefined, Partial<SessionOptions<void>> & { hears?: true }][])(
+    'is asked about %s',
+    async (_what, input, init, { hears, ...options }) => {
+      const { attach, authorization, headers } = constant()
+      const { session, calls, signIn } = setUp([ok()], { attach, redirects: 'platform', ...options })
+      if (hears) session.on('request', () => undefined)
+      await signIn()
+      await session.fetch(input, init)
+      expect(calls[0]?.headers.get('x-slow')).toBe(secret('old'))
+      expect([headers.mock.calls.length, authorization.mock.calls.length]).toEqual([1, 0])
+    },
+  )
+
+  it('is asked about every request where it may want a second send', async () => {
+    const { attach, headers } = constant()
+    const { session, signIn } = setUp([ok()], { attach: Object.assign(attach, { retry: () => false }) })
+    await signIn()
+    await session.fetch(url)
+    expect(headers).toHaveBeenCalledTimes(1)
+  })
+
+  it('and fails, is the answer', async () => {
+    const { attach, authorization } = constant()
+    authorization.mockImplementation(() => {
+      throw new Error('no key')
+    })
+    const { session, calls, signIn } = setUp([ok()], { attach })
+    await signIn()
+    await expect(session.fetch(url)).rejects.toThrow('no key')
+    expect(calls).toEqual([])
   })
 })
 
