@@ -75,7 +75,7 @@ export class Access {
     if (status === 'starting' || this.mustRead) {
       await abortable(Promise.race([this.settle(), manager.whenOver(epoch)]), signal)
     } else if (signal?.aborted) throw abortReason(signal)
-    if (epoch === manager.epoch && manager.status === 'starting' && signInHeadless && !('error' in manager.state))
+    if (manager.status === 'starting' && signInHeadless && !('error' in manager.state))
       await abortable(signInHeadless(), signal)
     if (manager.status === 'starting') throw manager.signedOutError()
     const isReplaced =

@@ -147,17 +147,17 @@ function change<R extends StoredRecord>(
   }
   return chain(look(store), (reading): MaybePromise<Update<R>> => {
     if (reading.what === 'unavailable') return { what: 'failed', reading, cause: reading.cause }
-    const again = (): MaybePromise<Update<R>> =>
+    const again = (record?: R): MaybePromise<Update<R>> =>
       conflicts < mostConflicts
         ? change(store, decide, conflicts + 1)
-        : { what: 'failed', reading, cause: new Error('The record changed at every try to write it.') }
+        : { what: 'failed', reading, record, cause: new Error('The record changed at every try to write it.') }
     // Another write began meanwhile: nothing is decided on what it changes.
     if (store.writing) return again()
     const record = decide(reading)
     if (!record) return { what: 'left', reading }
     return chain(write(store, reading, JSON.stringify(record), record), (result): MaybePromise<Update<R>> => {
       if (result === 'written') return { what: 'written', reading, record }
-      return result === 'conflict' ? again() : { what: 'failed', reading, record, cause: result.cause }
+      return result === 'conflict' ? again(record) : { what: 'failed', reading, record, cause: result.cause }
     })
   })
 }

@@ -107,7 +107,7 @@ export async function signOut(
 /** The session is gone already; a server that is not there changes nothing about it. */
 async function revoke(session: SignInSession, tokens: TokenSet): Promise<void> {
   const context = session.contextOf(new AbortController().signal)
-  await Promise.resolve(session.grant.revoke?.(tokens, context)).catch(() => undefined)
+  await (async () => session.grant.revoke?.(tokens, context))().catch(() => undefined)
 }
 
 function supersede(session: SignInSession): number {

@@ -198,7 +198,7 @@ export function redirected(outgoing: Outgoing, url: string, status: number): Out
   }
   const same: Record<string, unknown> = {}
   for (const field of fields) {
-    if (field in request && field !== 'body' && field !== 'window') same[field] = request[field as 'method']
+    if (field in request && field !== 'body') same[field] = request[field as 'method']
   }
   same.headers = kept
   if (becomesGet) same.method = 'GET'

@@ -66,7 +66,7 @@ export function parseRecord(text: string): StoredRecord | undefined {
   try {
     value = JSON.parse(text)
   } catch {
-    return undefined
+    // Torn: no record.
   }
   return isRecord(value) ? value : undefined
 }
@@ -74,7 +74,8 @@ export function parseRecord(text: string): StoredRecord | undefined {
 /** Whether a value, from a storage or a message, is a record in every field that Latchkey reads. */
 export function isRecord(value: unknown): value is StoredRecord {
   if (!isObject(value) || value.v !== 1 || typeof value.id !== 'string' || !isGeneration(value.generation)) return false
-  if (value.begunAtMs !== undefined && !isGeneration(Math.floor(value.begunAtMs as number))) return false
+  const { begunAtMs = 0 } = value
+  if (typeof begunAtMs !== 'number' || !isGeneration(Math.floor(begunAtMs))) return false
   if (value.signedOut === true) return true
   const { tokens, attempt } = value
   return (

@@ -206,3 +206,17 @@ describe('a record that is nobody’s', () => {
     expect(items.get(key)).toContain(secret('refresh-2'))
   })
 })
+
+it('a sign-out before the first read that loses every comparison is told, and to the others too', async () => {
+  const { context, server, items, network, storage } = createWorld()
+  await context().session.adopt(server.signIn())
+  await settle()
+  const { session, events } = context({
+    storage: storage(items, { getItem: async key => items.get(key), replaceItem: () => false }),
+  })
+  network.messages.length = 0
+  await session.signOut()
+  await settle()
+  expect(events).toContain('storage-failed')
+  expect(network.messages).toMatchObject([{ what: 'signed-out' }])
+})

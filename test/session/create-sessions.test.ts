@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { memoryStorage } from '../../src/index.ts'
 import { createSessions } from '../../src/node.ts'
 import { secret } from '../support/no-leaks.ts'
@@ -140,5 +140,149 @@ describe('createSessions', () => {
     sessions.dispose()
     expect(() => sessions.for('alice')).toThrow(expect.objectContaining({ code: 'disposed' }))
     return expect(alice.fetch(url)).rejects.toMatchObject({ code: 'disposed' })
+  })
+
+  it('says what to write for what is no id or no number of sessions', () => {
+    const { sessions } = createPool()
+    for (const id of [undefined, null, 7, {}] as never[])
+      expect(() => sessions.for(id)).toThrow(
+        expect.objectContaining({ code: 'misconfigured', message: expect.stringContaining('sessions.for(userId)') }),
+      )
+    expect(() => createPool(0)).toThrow(/max is 0/)
+    sessions.dispose()
+    expect(() => sessions.for('alice')).toThrow(/Create others/)
+    expect(() => sessions.dispose()).not.toThrow()
+  })
+
+  it('keeps as many as it was told to, one at least', () => {
+    const { sessions } = createPool(1)
+    const alice = sessions.for('alice')
+    expect(sessions.for('alice')).toBe(alice)
+    sessions.for('bob')
+    expect(sessions.for('alice')).not.toBe(alice)
+  })
+
+  it('gives each user a key and a lock of his own, and opens no channel', async () => {
+    const [keys, locks, channels] = [new Set<string>(), new Set<string>(), vi.fn()]
+    vi.stubGlobal('BroadcastChannel', channels)
+    const items = new Map<string, string>()
+    let asked = 0
+    const sessions = createSessions({
+      resources,
+      storage: () => {
+        asked++
+        return {
+          getItem(key) {
+            keys.add(key)
+            return items.get(key)
+          },
+          setItem: (key, value) => void items.set(key, value),
+          removeItem: key => void items.delete(key),
+        }
+      },
+      lock: {
+        request(name, _options, callback) {
+          locks.add(name)
+          return callback()
+        },
+      },
+      grant: async () => ({ access_token: secret('renewed') }),
+    })
+    try {
+      for (const user of ['alice', 'bob']) {
+        await sessions.for(user).adopt({ access_token: secret(user), refresh_token: secret(user) })
+        await sessions.for(user).renew()
+      }
+      expect([...keys].sort()).toEqual(['latchkey:alice', 'latchkey:bob'])
+      expect([...locks].sort()).toEqual(['latchkey:alice', 'latchkey:bob'])
+      expect(channels).not.toHaveBeenCalled()
+      expect(asked).toBe(1) // one storage for all
+      sessions.dispose()
+    } finally {
+      vi.unstubAllGlobals()
+    }
+  })
+
+  it('takes the platform’s own storage, and signs out for one user alone', async () => {
+    vi.stubGlobal('document', { addEventListener() {}, removeEventListener() {} })
+    const items = new Map<string, string>()
+    const web = {
+      [Symbol.toStringTag]: 'Storage',
+      getItem: (key: string) => items.get(key) ?? null,
+      setItem: (key: string, value: string) => void items.set(key, value),
+      removeItem: (key: string) => void items.delete(key),
+    } as unknown as Storage
+    try {
+      const sessions = createSessions({ resources, storage: web, grant: async () => ({ access_token: secret('x') }) })
+      for (const user of ['alice', 'bob']) await sessions.for(user).adopt({ access_token: secret(user) })
+      expect([...items.keys()]).toEqual(['latchkey:alice', 'latchkey:bob'])
+      await sessions.for('alice').signOut()
+      expect([sessions.for('alice'), sessions.for('bob')].map(({ state }) => state.status)).toEqual([
+        'signed-out',
+        'signed-in',
+      ])
+    } finally {
+      vi.unstubAllGlobals()
+    }
+  })
+
+  it('hears wakes, watchers and ends of the storage for each session that it keeps, and lets them go', async () => {
+    const listeners = new Map<string, Set<unknown>>()
+    const listen = (what: string, listener: unknown) => {
+      const all = listeners.get(what) ?? new Set()
+      listeners.set(what, all.add(listener))
+      return () => void all.delete(listener)
+    }
+    const counts = () => Object.fromEntries([...listeners].map(([what, all]) => [what, all.size]))
+    const sessions = createSessions({
+      resources,
+      max: 2,
+      storage: {
+        ...memoryStorage(),
+        watch: (key, listener) => listen(key, listener),
+        onDegraded: listener => listen('degraded', listener),
+      },
+      wake: [listener => listen('wake', listener), listener => listen('other wake', listener)],
+      grant: async () => ({ access_token: secret('x') }),
+    })
+    for (const user of ['alice', 'bob', 'carol']) await sessions.for(user).ready
+    expect(counts()).toEqual({
+      'latchkey:alice': 0,
+      'latchkey:bob': 1,
+      'latchkey:carol': 1,
+      degraded: 2,
+      wake: 2,
+      'other wake': 2,
+    })
+    const bob = sessions.for('bob')
+    bob.dispose()
+    bob.dispose()
+    expect(counts()).toMatchObject({ 'latchkey:bob': 0, degraded: 1, wake: 1, 'other wake': 1 })
+    sessions.dispose()
+    expect(Object.values(counts())).toEqual([0, 0, 0, 0, 0, 0])
+  })
+
+  it('stops what listens once, and needs no way to', async () => {
+    const stop = vi.fn()
+    const sessions = createSessions({
+      resources,
+      storage: { ...memoryStorage(), watch: () => stop, onDegraded: () => undefined as never },
+      wake: () => stop,
+      grant: async () => ({ access_token: secret('x') }),
+    })
+    const alice = sessions.for('alice')
+    await alice.ready
+    alice.dispose()
+    alice.dispose()
+    sessions.dispose()
+    expect(stop).toHaveBeenCalledTimes(2)
+  })
+
+  it('needs no storage that can be watched', async () => {
+    const odd = { ...memoryStorage(), watch: 'x', onDegraded: 7 } as never
+    const sessions = createSessions({ resources, storage: odd, grant: async () => ({ access_token: secret('x') }) })
+    await sessions.for('alice').ready
+    expect(sessions.for('alice').state.status).toBe('signed-out')
+    sessions.dispose()
   })
 })

@@ -1,5 +1,6 @@
 import { afterEach, expect, it, vi } from 'vitest'
 import { createSession, memoryStorage } from '../../src/index.ts'
+import { warnsOfManyUsers } from '../../src/session/shared-session.ts'
 import { secret } from '../support/no-leaks.ts'
 
 afterEach(() => vi.restoreAllMocks())
@@ -37,6 +38,48 @@ it('in a page the next user is just the next user', async () => {
   vi.stubGlobal('document', { addEventListener() {}, removeEventListener() {} })
   try {
     expect(await warnings(['alice-1', 'bob-2'])).toBe(0)
+  } finally {
+    vi.unstubAllGlobals()
+  }
+})
+
+it('one whose token names nobody, or who was not there before, is no reason to', async () => {
+  expect(await warnings(['alice-1'])).toBe(0)
+  const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined)
+  const session = createSession({
+    resources: 'https://api.example.com',
+    grant: async () => ({ access_token: secret('a') }),
+  })
+  await session.adopt({ access_token: secret('opaque') })
+  await session.adopt({ access_token: jwt('bob-2') })
+  await session.adopt({ access_token: secret('opaque') })
+  expect(warn).not.toHaveBeenCalled()
+})
+
+it('the id token says whose it is, before the access token', async () => {
+  const warn = vi.spyOn(process, 'emitWarning').mockImplementation(() => undefined)
+  const session = createSession({
+    resources: 'https://api.example.com',
+    grant: async () => ({ access_token: secret('a') }),
+  })
+  await session.adopt({ access_token: jwt('client'), id_token: jwt('alice-1') })
+  await session.adopt({ access_token: jwt('other-client'), id_token: jwt('alice-1') })
+  expect(warn).not.toHaveBeenCalled()
+  await session.adopt({ access_token: jwt('other-client'), id_token: jwt('bob-2') })
+  expect(warn).toHaveBeenCalledTimes(1)
+  expect(warn.mock.calls[0]?.slice(0, 2)).toEqual([
+    expect.stringMatching(/^Another user signed in.*Give each user a session/),
+    'LatchkeyWarning',
+  ])
+})
+
+it('a platform that has no warnings is not asked for one', async () => {
+  vi.stubGlobal('process', undefined)
+  const tokens = (sub: string) => ({ accessToken: jwt(sub), tokenType: 'Bearer' })
+  try {
+    expect(warnsOfManyUsers(tokens('alice-1'), tokens('bob-2'))).toBe(false)
+    vi.stubGlobal('process', {})
+    expect(warnsOfManyUsers(tokens('alice-1'), tokens('bob-2'))).toBe(false)
   } finally {
     vi.unstubAllGlobals()
   }

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { isTokenRejected, parseChallenges, tokenChallenge } from '../../src/values/challenge.ts'
+import { asksForMore, isTokenRejected, parseChallenges, tokenChallenge } from '../../src/values/challenge.ts'
 
 describe('parseChallenges', () => {
   it.each([
@@ -49,6 +49,24 @@ describe('parseChallenges', () => {
         { scheme: 'myauth', parameters: { foo: '1' } },
         { scheme: 'bearer', parameters: { error: 'invalid_token' } },
       ],
+    ],
+    [
+      'parameters without a scheme beside a scheme that has its own',
+      'realm="a", Bearer realm="b"',
+      [
+        { scheme: '', parameters: { realm: 'a' } },
+        { scheme: 'bearer', parameters: { realm: 'b' } },
+      ],
+    ],
+    [
+      'spaces of all kinds around the equals sign, and an empty unquoted value',
+      'Bearer realm \t=\t"a", error= , scope=b',
+      [{ scheme: 'bearer', parameters: { realm: 'a', error: '', scope: 'b' } }],
+    ],
+    [
+      'every character that a name may have',
+      "Own!#$%&'*+.^_`|~-9 a!#$%&'*+.^_`|~-9=1",
+      [{ scheme: "own!#$%&'*+.^_`|~-9", parameters: { "a!#$%&'*+.^_`|~-9": '1' } }],
     ],
     [
       'the first of a name given twice',
@@ -104,6 +122,9 @@ describe('isTokenRejected', () => {
     [401, 'Bearer error="insufficient_scope"', false],
     [401, 'Bearer error="invalid_request"', false],
     [401, 'Bearer error="insufficient_user_authentication", max_age="5"', false],
+    [401, 'DPoP error="use_dpop_nonce"', false],
+    [401, 'error="insufficient_scope"', false],
+    [401, 'Basic error="insufficient_scope"', true],
     [401, 'Basic error="invalid_request", Bearer error="invalid_token"', true],
     [200, 'Bearer error="invalid_token"', false],
     [403, 'Bearer error="invalid_token"', false],
@@ -117,4 +138,16 @@ describe('isTokenRejected', () => {
     const response = answer(401, 'Negotiate, Bearer realm="a, b", DPoP error="invalid_token", algs="ES256"')
     expect(tokenChallenge(response)).toEqual({ error: 'invalid_token', algs: 'ES256' })
   })
+
+  it('there is none where nobody names an error, or another scheme does', () => {
+    for (const header of [undefined, 'Bearer', 'Bearer realm="x"', 'Bearer error=""', 'Basic error="invalid_token"'])
+      expect(tokenChallenge(answer(401, header))).toBeUndefined()
+  })
 })
+
+it.each([
+  ['insufficient_scope', true],
+  ['insufficient_user_authentication', true],
+  ['invalid_token', false],
+  ['', false],
+])('%s asks for more: %s', (error, expected) => expect(asksForMore({ error })).toBe(expected))

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
-import { ageMs, createLifetime, remainingMs } from '../../src/values/clock.ts'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { ageMs, createLifetime, remainingMs, systemClock } from '../../src/values/clock.ts'
 import { readTokenResponse } from '../../src/values/token-set.ts'
 import { secret } from '../support/no-leaks.ts'
 
@@ -74,5 +74,59 @@ describe('the life of a token', () => {
 
   it('is over on arrival where the server says 0 or less', () => {
     for (const expires_in of [0, '0', -1]) expect(remainingMs(mint(expires_in), at(wall, 1000))).toBeLessThanOrEqual(0)
+  })
+})
+
+describe('the edges of a life', () => {
+  afterEach(() => void vi.restoreAllMocks())
+  const dateless = (bornMonotonicMs?: number) =>
+    createLifetime(
+      { accessToken: secret('a'), tokenType: 'Bearer', expiresAtMs: wall + 60_000 },
+      wall,
+      bornMonotonicMs,
+      0,
+    )
+
+  it('a wall clock that shows the very moment of birth is believed', () => {
+    expect(remainingMs(dateless(), at(wall, 0))).toBe(60_000)
+    expect(ageMs(dateless(), at(wall, 0))).toBe(0)
+  })
+
+  it('the monotonic clock counts from its own birth, not from zero', () => {
+    expect(remainingMs(dateless(5000), at(wall - 1, 25_000))).toBe(40_000)
+    expect(ageMs(dateless(5000), at(wall + 9e9, 25_000))).toBe(20_000)
+  })
+
+  it('a token that was born after its end has no life at all', () => {
+    const life = createLifetime(
+      { accessToken: secret('a'), tokenType: 'Bearer', expiresAtMs: wall - 5 },
+      wall,
+      0,
+      60_000,
+    )
+    expect(life).toMatchObject({ lifetimeMs: 0, aheadMs: 0, expiresAtMs: wall - 5, bornAtMs: wall, bornMonotonicMs: 0 })
+  })
+
+  it.each([
+    [0, 60_000],
+    [0.5, 54_000],
+    [1, 48_000],
+  ])('the jitter takes up to a fifth off: %d', (random, expected) => {
+    vi.spyOn(Math, 'random').mockReturnValue(random)
+    expect(mint(1e6).aheadMs).toBeCloseTo(expected)
+    expect(mint(4).aheadMs).toBeCloseTo(expected / 60)
+  })
+})
+
+describe('the clock of the system', () => {
+  afterEach(() => void vi.unstubAllGlobals())
+
+  it('is the wall clock, and one that only runs forward, or the wall clock where there is no such', () => {
+    vi.stubGlobal('performance', { now: () => 5 })
+    vi.spyOn(Date, 'now').mockReturnValue(wall)
+    expect([systemClock.now(), systemClock.monotonic()]).toEqual([wall, 5])
+    vi.stubGlobal('performance', undefined)
+    expect([systemClock.now(), systemClock.monotonic()]).toEqual([wall, wall])
+    vi.restoreAllMocks()
   })
 })

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
-import { createResourceMatcher } from '../../src/values/resources.ts'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { createResourceMatcher, fetchBase, resourceHosts } from '../../src/values/resources.ts'
 
 // What somebody may pass off as the API, and what only looks odd.
 const attacks: [url: string, why: string][] = [
@@ -49,8 +49,13 @@ const same: [url: string, why: string][] = [
   ['https:api.example.com/', 'no slashes, as the platform reads it'],
 ]
 
+// Made in the tests: what is made while they are collected is not what they test.
+const isOrigin = (url: string) => createResourceMatcher('https://api.example.com')(url)
+const isPrefixed = (url: string) =>
+  createResourceMatcher(['https://api.example.com/v1', new URL('https://files.example.com/up/')])(url)
+
 describe('a resource that is an origin', () => {
-  const isResource = createResourceMatcher('https://api.example.com')
+  const isResource = isOrigin
   it.each(attacks)('never lets the token out to %j: %s', url => expect(isResource(url)).toBe(false))
   it.each(same)('is %j: %s', url => expect(isResource(url)).toBe(true))
 
@@ -75,7 +80,7 @@ describe('a resource that is an origin', () => {
 })
 
 describe('a resource that is a URL prefix', () => {
-  const isResource = createResourceMatcher(['https://api.example.com/v1', new URL('https://files.example.com/up/')])
+  const isResource = isPrefixed
 
   it.each([
     ['https://api.example.com/v1'],
@@ -86,6 +91,9 @@ describe('a resource that is a URL prefix', () => {
     ['https://api.example.com/v1/%7Ehome/a%20b'],
     ['https://files.example.com/up/1'],
     ['https://files.example.com/up/'],
+    ['https://api.example.com/v1/a%2f.b'],
+    ['https://api.example.com/v1/a.%2fb'],
+    ['https://api.example.com/v1/a%5C.b%5Cc.%2e'],
   ])('is %s', url => expect(isResource(url)).toBe(true))
 
   it.each([
@@ -109,10 +117,11 @@ describe('a resource that is a URL prefix', () => {
 
 describe('a resource that is a predicate', () => {
   const seen: string[] = []
-  const isResource = createResourceMatcher(url => {
-    seen.push(url.href)
-    return true
-  })
+  const isResource = (text: string) =>
+    createResourceMatcher(url => {
+      seen.push(url.href)
+      return true
+    })(text)
 
   it.each([
     ['http://api.example.com/'],
@@ -144,6 +153,22 @@ describe('a resource that is a predicate', () => {
   })
 })
 
+it('dots that hide behind a slash matter below a prefix alone: an origin has no outside', () => {
+  for (const url of ['https://api.example.com/a/..%2fb', 'HTTPS://API.example.com/a/..%2fb'])
+    expect(isOrigin(url)).toBe(true)
+})
+
+it('the same URL twice is the same', () => {
+  const isResource = createResourceMatcher('https://api.example.com')
+  const urls = [
+    'https://api.example.com/a',
+    'https://api.example.com/a',
+    'https://evil.test/',
+    'https://api.example.com/a',
+  ]
+  expect(urls.map(isResource)).toEqual([true, true, false, true])
+})
+
 describe('resources that can not be meant', () => {
   it.each([
     ['http://api.example.com', /https:/],
@@ -156,6 +181,15 @@ describe('resources that can not be meant', () => {
     expect(() => createResourceMatcher([resource])).toThrow(expect.objectContaining({ code: 'misconfigured' }))
   })
 
+  it('a scheme that is none of the web is told at once, also one that begins or goes on like it', () => {
+    for (const resource of ['web3://x.example', 'xhttps://x.example', 'httpsx://x.example'])
+      expect(() => createResourceMatcher(resource)).toThrow(/is no http\(s\) URL/)
+  })
+
+  it('a relative one with a colon is told where it is used', () => {
+    expect(createResourceMatcher('/v1/a:b')).toBeTypeOf('function')
+  })
+
   it('none at all is misconfigured', () => {
     expect(() => createResourceMatcher([])).toThrow(expect.objectContaining({ code: 'misconfigured' }))
   })
@@ -164,4 +198,102 @@ describe('resources that can not be meant', () => {
     const isResource = createResourceMatcher('/api')
     expect(() => isResource('https://api.example.com/')).toThrow(expect.objectContaining({ code: 'misconfigured' }))
   })
+})
+
+describe('without TLS', () => {
+  it.each([
+    ['http://localhost', true],
+    ['http://localhost:3000', true],
+    ['http://app.localhost:3000', true],
+    ['http://127.0.0.1', true],
+    ['http://127.255.0.1:80', true],
+    ['http://[::1]', true],
+    ['http://[::1]:8080', true],
+    ['http://.localhost', false],
+    ['http://notlocalhost', false],
+    ['http://localhost.example', false],
+    ['http://localhost:3000.example', false],
+    ['http://128.0.0.1', false],
+    ['http://10.127.0.0', false],
+    ['http://[::2]', false],
+    ['http://[::127.0.0.1]', false],
+  ])('%s is a resource: %s', (resource, expected) => {
+    const make = () => createResourceMatcher(resource)(`${resource}/x`)
+    if (expected) expect(make()).toBe(true)
+    else expect(make).toThrow(expect.objectContaining({ code: 'misconfigured' }))
+  })
+})
+
+describe('a message about a resource shows it, and what to write', () => {
+  it.each([
+    ['ftp://files.example.com', /ftp:\/\/files\.example\.com is no http\(s\) URL.*'https:\/\/api\.example\.com\/v1'/],
+    ['http://api.example.com', /http:\/\/api\.example\.com is not encrypted.*loopback/],
+    ['', /^No resources.*resources: 'https:\/\/api\.example\.com'/],
+  ])('%s', (resource, message) => expect(() => createResourceMatcher(resource)).toThrow(message))
+
+  it('/v1', () => {
+    const isResource = createResourceMatcher(['https://api.example.com', '/v1'])
+    expect(() => isResource('https://other.example.com/')).toThrow(
+      /\/v1 is relative and there is no document.*'https:\/\/api\.example\.com\/v1'/,
+    )
+  })
+
+  it('one that is wrong is told at once, though another is relative', () => {
+    expect(() => createResourceMatcher(['/v1', 'http://api.example.com'])).toThrow(/encrypted/)
+  })
+})
+
+describe('in a document', () => {
+  afterEach(() => vi.unstubAllGlobals())
+
+  it('relative resources and URLs resolve where the platform resolves them', () => {
+    const isResource = createResourceMatcher(['v1', 'https://api.example.com/v2/'])
+    vi.stubGlobal('document', { baseURI: 'https://app.example.com/sub/page' })
+    vi.stubGlobal('location', { href: 'https://elsewhere.example.com/' })
+    for (const url of [
+      'v1',
+      './v1/items',
+      '/sub/v1/x',
+      'https://app.example.com/sub/v1',
+      'https://api.example.com/v2/x',
+    ])
+      expect([url, isResource(url)]).toEqual([url, true])
+    for (const url of ['', 'v10', '/v1', '../v1', 'https://app.example.com/v1', 'https://elsewhere.example.com/sub/v1'])
+      expect([url, isResource(url)]).toEqual([url, false])
+    expect(fetchBase()).toBe('https://app.example.com/sub/page')
+    expect(resourceHosts('v1')).toBe('app.example.com')
+  })
+
+  it('an insecure one makes no relative resource', () => {
+    const isResource = createResourceMatcher('/v1')
+    vi.stubGlobal('document', { baseURI: 'http://app.example.com/' })
+    expect(() => isResource('/v1')).toThrow(/encrypted/)
+  })
+
+  it('a worker has a location alone: URLs resolve against it, resources do not', () => {
+    const [isAbsolute, isRelative] = [createResourceMatcher('https://app.example.com/v1'), createResourceMatcher('/v1')]
+    vi.stubGlobal('location', { href: 'https://app.example.com/worker.js' })
+    expect(fetchBase()).toBe('https://app.example.com/worker.js')
+    expect([isAbsolute('/v1/x'), isAbsolute('/v2'), isAbsolute('v1')]).toEqual([true, false, true])
+    expect(() => isRelative('/v1')).toThrow(expect.objectContaining({ code: 'misconfigured' }))
+  })
+
+  it('a predicate is asked about the resolved URL', () => {
+    const isResource = createResourceMatcher(({ href }) => href === 'https://app.example.com/v1')
+    vi.stubGlobal('document', { baseURI: 'https://app.example.com/' })
+    expect([isResource('/v1'), isResource('/v2')]).toEqual([true, false])
+  })
+})
+
+describe('the hosts of resources', () => {
+  it.each([
+    ['https://api.example.com/v1', 'api.example.com'],
+    [new URL('https://api.example.com:8443/'), 'api.example.com:8443'],
+    [
+      ['https://b.example.com', 'http://localhost:3000', 'https://a.example.com'],
+      'a.example.com,b.example.com,localhost:3000',
+    ],
+    ['/v1', '/v1'],
+    [() => true, undefined],
+  ] as const)('%s: %s', (resources, expected) => expect(resourceHosts(resources)).toBe(expected))
 })

@@ -90,4 +90,35 @@ describe('readTokenResponse', () => {
     const type = (token_type?: string) => readTokenResponse({ access_token: secret('a'), token_type }, 0).tokenType
     expect([type('bearer'), type('DPoP'), type(''), type()]).toEqual(['bearer', 'DPoP', 'Bearer', 'Bearer'])
   })
+
+  it('says in its error what a grant resolves with', () => {
+    expect(() => readTokenResponse({}, 0)).toThrow(/no usable access_token.*access_token, expires_in, refresh_token/)
+  })
+
+  it('has no life span of a JWT that leaves one end of it open', () => {
+    const life = (claims: object) => readTokenResponse({ access_token: jwt(claims) }, sentAtMs).expiresAtMs
+    expect(life({ iat: 1000 })).toBeUndefined()
+    expect(life({})).toBeUndefined()
+    expect(life({ iat: 'x', exp: 1090 })).toBeUndefined()
+  })
+
+  it('binds the tokens of a sign-in to its key, and those of a renewal to the same', () => {
+    const wire = { access_token: secret('a'), jkt: 'new-key' }
+    expect(readTokenResponse(wire, 0)).toMatchObject({ jkt: 'new-key' })
+    expect(readTokenResponse(wire, 0, { ...previous, jkt: 'old-key' })).toMatchObject({ jkt: 'old-key' })
+    expect(readTokenResponse(wire, 0, previous)).not.toHaveProperty('jkt')
+    expect(readTokenResponse({ access_token: secret('a') }, 0)).toEqual({
+      accessToken: secret('a'),
+      tokenType: 'Bearer',
+    })
+  })
+
+  it('takes every character that a header carries, and life spans of fractions', () => {
+    expect(readTokenResponse({ access_token: '!~', expires_in: 0.5 }, 1)).toMatchObject({
+      accessToken: '!~',
+      expiresAtMs: 501,
+    })
+    for (const access_token of [' a', 'a ', '\u007f', 'a\u00a0'])
+      expect(() => readTokenResponse({ access_token }, 0)).toThrow(/no usable/)
+  })
 })
