@@ -165,7 +165,7 @@ describe('a call', () => {
     await settle()
     expect(renewing).toHaveLength(1)
     bring('new')
-    await call
+    expect(tokenOf(await call)).toBe(secret('new'))
     const fresh = setUp({ remaining: 10_001 })
     expect(await fresh.access.get({ isOneShot: true })).toBe(fresh.manager.held)
   })
@@ -266,6 +266,15 @@ describe('a call', () => {
     })
     renewing[0]?.outcome.resolve({ how: 'adopted' })
     await expect(call).rejects.toMatchObject({ code: 'disposed' })
+    // One that did hear has its answer.
+    const other = setUp({ remaining: 0 })
+    const served = other.access.get({})
+    await settle()
+    other.assertUsable.mockImplementation(() => {
+      throw new SessionError('disposed', 'x')
+    })
+    other.bring('new')
+    expect(tokenOf(await served)).toBe(secret('new'))
   })
 })
 
@@ -448,6 +457,18 @@ describe('after a wake', () => {
     expect(await access.get({})).toBe(manager.held)
     expect(identity.read).not.toHaveBeenCalled()
     expect(access.peek()).toBe(manager.held)
+  })
+
+  it('a call that finds the first sign-in there is its', async () => {
+    const { access, identity, manager, make } = setUp({ isHeld: false })
+    manager.status = 'signed-out'
+    identity.read.mockImplementation(() => {
+      manager.held = make('found')
+      manager.status = 'signed-in'
+      manager.epoch++
+    })
+    access.wake()
+    expect(tokenOf(await access.open(undefined))).toBe(secret('found'))
   })
 
   it('a call that finds another sign-in there is not its', async () => {

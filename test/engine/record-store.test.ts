@@ -305,6 +305,31 @@ describe('operations on one home', () => {
     expect(one.home.storing).toBeUndefined()
   })
 
+  it('of which three were asked for at once still go one after the other', async () => {
+    const order: string[] = []
+    const ends: (() => void)[] = []
+    const slow = (name: string): Partial<TokenStorage> => ({
+      getItem() {
+        order.push(name)
+        return new Promise(resolve => ends.push(() => resolve(null)))
+      },
+    })
+    const one = setUp(slow('one'))
+    void one.store.read()
+    void setUp(slow('two'), one.home).store.read()
+    ends[0]?.()
+    await settle()
+    void setUp(slow('three'), one.home).store.read()
+    await settle()
+    expect(order).toEqual(['one', 'two'])
+    ends[1]?.()
+    await settle()
+    expect(order).toEqual(['one', 'two', 'three'])
+    ends[2]?.()
+    await settle()
+    expect(one.home.storing).toBeUndefined()
+  })
+
   it('wait for one that hangs no longer than its own bound', async () => {
     const hung = setUp({ setItem: () => new Promise(() => undefined) })
     const other = setUp({}, hung.home)
@@ -377,6 +402,45 @@ describe('a storage that prompts', () => {
     expect(await second).toMatchObject({ what: 'value' })
     expect(store.read()).toMatchObject({ what: 'value' })
     expect(getItem).toHaveBeenCalledTimes(1)
+  })
+
+  it('never writes what was given up before its turn came, and the next waits for the one that is written', async () => {
+    const prompt = deferred<null>()
+    const writes: { value: string; end: ReturnType<typeof deferred<void>> }[] = []
+    const { store } = setUp({
+      interactive: true,
+      getItem: () => prompt.promise,
+      setItem(_key, value) {
+        const end = deferred()
+        writes.push({ value, end })
+        return end.promise
+      },
+    })
+    const first = store.update(() => recordOf(1))
+    const second = store.update(() => recordOf(2))
+    const third = store.update(() => recordOf(3))
+    prompt.resolve(null)
+    await settle()
+    expect(writes.map(({ value }) => JSON.parse(value).generation)).toEqual([1])
+    writes[0]?.end.resolve()
+    await settle()
+    expect(writes.map(({ value }) => JSON.parse(value).generation)).toEqual([1, 2])
+    const fourth = store.update(() => recordOf(4))
+    await settle()
+    expect(writes).toHaveLength(2)
+    await vi.advanceTimersByTimeAsync(5000)
+    expect([await first, await third]).toMatchObject([
+      { what: 'written' },
+      { what: 'failed', cause: { message: 'The storage did not save within 5000 ms.' } },
+    ])
+    expect(await second).toMatchObject({ what: 'failed' })
+    writes[1]?.end.resolve()
+    await settle()
+    // The third was given up: it is never written.
+    expect(writes.map(({ value }) => JSON.parse(value).generation)).not.toContain(3)
+    writes[2]?.end.resolve()
+    await vi.advanceTimersByTimeAsync(5000)
+    await fourth
   })
 
   it('does not keep a second operation waiting for the prompt of the first', async () => {
