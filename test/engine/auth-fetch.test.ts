@@ -215,6 +215,19 @@ describe('a 401', () => {
     expect(authorizations(calls)).toEqual([bearer('old'), bearer('other')])
   })
 
+  it('of a young token that is dead by the time of the answer is worth one, too', async () => {
+    const { session, calls, clock, signIn } = setUp([
+      () => {
+        clock.advance(2000)
+        return refusal()
+      },
+      ok(),
+    ])
+    await signIn({ expires_in: 2, ageMs: 0 })
+    expect((await session.fetch(url)).status).toBe(200)
+    expect(authorizations(calls)).toEqual([bearer('old'), bearer('new-1')])
+  })
+
   it('of a token that nothing can renew is the answer', async () => {
     const { session, calls, signIn } = setUp([refusal()], { grant: {} })
     await signIn()
@@ -243,7 +256,7 @@ describe('a 401', () => {
     const call = session.fetch(url)
     await settle()
     await session.renew()
-    clock.advance(301_000)
+    clock.advance(300_000) // its last moment is over
     answer.resolve(refusal())
     expect((await call).status).toBe(200)
     expect(authorizations(calls)).toEqual([bearer('old'), bearer('new-2')])
@@ -463,6 +476,19 @@ describe('an attach that asks for a second send', () => {
     ])
   })
 
+  it('does not get it for a sign-in that has ended by then, and what was answered is let go', async () => {
+    const answer = deferred<Response>()
+    const { session, calls, signIn } = setUp([() => answer.promise], { attach: nonces() })
+    await signIn()
+    const call = session.fetch(url)
+    await settle()
+    await session.signOut()
+    const { response, fate } = tracked(200)
+    answer.resolve(response)
+    await expect(call).rejects.toMatchObject({ code: 'signed_out' })
+    expect([calls.length, fate.isCancelled]).toEqual([1, true])
+  })
+
   it('does not get it for a stream, nor where it does not ask', async () => {
     const { session, calls, signIn } = setUp([ok()], { attach: nonces() })
     await signIn()
@@ -521,7 +547,7 @@ describe('an attach that takes its time', () => {
 })
 
 describe('a credential in a header of its own', () => {
-  const attach: Attach = ({ url: to }) => ({ 'x-api-key': secret(new URL(to).pathname) })
+  const attach = vi.fn<Attach>(({ url: to }) => ({ 'x-api-key': secret(new URL(to).pathname) }))
 
   it('does not take the place of the caller’s own, whose answer is the caller’s', async () => {
     const { session, calls, signIn } = setUp([refusal()], { attach })
@@ -536,7 +562,9 @@ describe('a credential in a header of its own', () => {
     const answers = [to('/second'), to('https://other.example.com/third'), to(`${resources}/fourth`), ok()]
     const { session, calls, signIn } = setUp(answers, { attach })
     await signIn()
+    attach.mockClear()
     expect((await session.fetch(url)).status).toBe(200)
+    expect(attach).toHaveBeenCalledTimes(3) // once for each hop: a proof is not made twice
     expect(calls.map(({ headers }) => headers.get('x-api-key'))).toEqual([
       secret('/items'),
       secret('/second'),
@@ -625,6 +653,12 @@ describe('a resource that asks for more', () => {
     expect(onStepUp).toHaveBeenCalledTimes(1)
   })
 
+  it('and lets go of what asked for it', async () => {
+    const { response, fate } = tracked(403, { 'www-authenticate': 'Bearer error="insufficient_scope"' })
+    const { answer } = await ask([() => response, ok()], () => true)
+    expect([answer.status, fate.isCancelled]).toEqual([200, true])
+  })
+
   it.each([() => false, () => 1 as never, () => Promise.resolve(false)])(
     'is not where the app says no: %s',
     async onStepUp => {
@@ -660,6 +694,21 @@ describe('a resource that asks for more', () => {
     if (isSame) expect((await call).status).toBe(200)
     else await expect(call).rejects.toMatchObject({ code: 'signed_out', challenge: { status: 403 } })
     expect(authorizations(made.calls)).toEqual([bearer('old'), ...(isSame ? [bearer('stepped')] : [])])
+  })
+
+  it.each([
+    ['nobody', undefined, undefined],
+    ['nobody after somebody', jwt({ sub: 'alice' }), undefined],
+    ['somebody after nobody', undefined, jwt({ sub: 'alice' })],
+  ])('by tokens that name %s does not go on', async (_what, before, after) => {
+    const made = setUp([stepUp('insufficient_scope'), ok()], {
+      onStepUp: async () => {
+        await made.session.adopt({ access_token: secret('stepped'), ...(after && { id_token: after }) })
+        return true
+      },
+    })
+    await made.signIn(before ? { id_token: before } : {})
+    await expect(made.session.fetch(url)).rejects.toMatchObject({ code: 'signed_out', challenge: { status: 403 } })
   })
 
   it('by tokens that are JWTs themselves is judged by those, and by a sign-out is the end', async () => {
@@ -809,6 +858,19 @@ describe('the body of a Request that is kept for a second send', () => {
       expect(cancelled).toEqual(['clone-1'])
     },
   )
+
+  it('is let go where the sign-in has ended by the time of the answer', async () => {
+    const answer = deferred<Response>()
+    const { session, signIn } = setUp([() => answer.promise])
+    await signIn()
+    const { cancelled, request } = kept()
+    const call = session.fetch(request)
+    await settle()
+    await session.signOut()
+    answer.resolve(refusal())
+    await expect(call).rejects.toMatchObject({ code: 'signed_out' })
+    expect(cancelled).toEqual(['clone-1'])
+  })
 
   it('is let go where the Request says it goes to the API and does not', async () => {
     const { session, signIn, calls } = setUp([ok()])

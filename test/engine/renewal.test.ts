@@ -318,6 +318,22 @@ describe('the record of a renewal', () => {
     })
   })
 
+  it('that somebody else wrote is adopted while its token lives, and spent in turn where that is dead already', async () => {
+    for (const [ms, how] of [
+      [1, 'adopted'],
+      [0, 'renewed'],
+    ] as const) {
+      const { session, stored, items, key, clock } = await setUp(async () => ({
+        access_token: secret('new'),
+        expires_in: 60,
+      }))
+      const record = stored()
+      const tokens = { ...record.tokens, accessToken: secret('others'), expiresAtMs: clock.now() + ms }
+      items.set(key, JSON.stringify({ ...record, tokens, generation: record.generation + 1 }))
+      expect(await session.renew()).toEqual({ how })
+    }
+  })
+
   it('that cannot be written ahead costs no refresh token', async () => {
     let isFull = false
     const { failed, calls, events } = await setUp(
