@@ -374,6 +374,90 @@ describe('the record of a renewal', () => {
   })
 })
 
+describe('who asks while a renewal is under way', () => {
+  it('for another than the very token that it brought gets it once that one is through', async () => {
+    const release = deferred()
+    let isHeld = false
+    const lock: Lock = {
+      async request(_name, _options, callback) {
+        await callback()
+        if (isHeld) await release.promise
+      },
+    }
+    const { session, calls } = await setUp(async call => ({ access_token: secret(`new-${call}`), expires_in: 60 }), {
+      lock,
+    })
+    isHeld = true
+    const first = session.renew()
+    await settle()
+    expect(await session.getAccessToken()).toBe(secret('new-1')) // it serves, though the lock is not free yet
+    const second = session.renew()
+    await settle()
+    expect(calls()).toBe(1)
+    isHeld = false
+    release.resolve()
+    await Promise.all([first, second])
+    expect(calls()).toBe(2)
+    expect(await session.getAccessToken()).toBe(secret('new-2'))
+  })
+
+  it('makes it urgent, where it was not: its lock may be taken over then', async () => {
+    const steals: boolean[] = []
+    const lock: Lock = {
+      request(_name, { steal }, callback) {
+        steals.push(steal === true)
+        return steal ? callback() : new Promise(() => undefined)
+      },
+    }
+    const { session, pass, clock } = await setUp(async () => ({ access_token: secret('new'), expires_in: 60 }), {
+      lock,
+      renewal: { lockTimeoutMs: 2000 },
+    })
+    clock.advance(-31_000) // inside of the ahead window
+    steals.length = 0
+    expect(await session.getAccessToken()).toBe(secret('access-1'))
+    const renewed = session.renew()
+    await settle()
+    await pass(2000)
+    await pass(50)
+    expect(await renewed).toEqual({ how: 'renewed' })
+    expect(steals).toEqual([false, true])
+  })
+})
+
+describe('a port that breaks its word', () => {
+  it('leaves nobody waiting, and the next renewal works', async () => {
+    let isBroken = false
+    let calls = 0
+    const world = createWorld()
+    const clock = {
+      monotonic: () => world.clock.monotonic(),
+      now() {
+        if (isBroken) throw new Error('broken clock')
+        return world.clock.now()
+      },
+    }
+    const { session } = world.context({
+      clock,
+      storage: world.storage(world.items, { scope: 'context' }),
+      lock: undefined as never,
+      grant: async () => {
+        if (++calls > 1) return { access_token: secret('new'), expires_in: 60 }
+        isBroken = true
+        throw tooMany
+      },
+    })
+    await session.adopt(world.server.signIn())
+    expect(await session.renew().catch(error => error)).toMatchObject({
+      code: 'unreachable',
+      message: 'The renewal failed unexpectedly; see the cause.',
+      cause: { message: 'broken clock' },
+    })
+    isBroken = false
+    expect(await session.renew()).toEqual({ how: 'renewed' })
+  })
+})
+
 describe('who waits for a lock', () => {
   const never: Lock = { request: () => new Promise(() => undefined) }
 
@@ -397,6 +481,50 @@ describe('who waits for a lock', () => {
     await pass(2000)
     expect(await short).toBe(secret('access-1'))
     expect([steals, calls()]).toEqual([[false], 0])
+  })
+
+  it('leaves the queue for the news of a fresh token', async () => {
+    const signals: AbortSignal[] = []
+    let isFree = true
+    const lock: Lock = {
+      request(_name, { signal }, callback) {
+        if (signal) signals.push(signal)
+        return isFree ? callback() : new Promise(() => undefined)
+      },
+    }
+    const { session, stored, items, key, network, clock } = await setUp(() => expect.fail('nothing is to be spent'), {
+      lock,
+    })
+    isFree = false
+    const renewed = session.renew()
+    await settle()
+    const record = stored()
+    const tokens = { ...record.tokens, accessToken: secret('others'), expiresAtMs: clock.now() + 60_000 }
+    const next = { ...record, tokens, generation: record.generation + 1 }
+    items.set(key, JSON.stringify(next))
+    network.join().postMessage({ from: 'other', id: record.id, generation: next.generation, what: 'changed' })
+    await settle()
+    expect(await renewed).toEqual({ how: 'adopted' })
+    expect(signals.at(-1)?.aborted).toBe(true)
+  })
+
+  it('leaves the queue where its sign-in ends', async () => {
+    const signals: AbortSignal[] = []
+    let isFree = true
+    const lock: Lock = {
+      request(_name, { signal }, callback) {
+        if (signal) signals.push(signal)
+        return isFree ? callback() : new Promise(() => undefined)
+      },
+    }
+    const { session } = await setUp(() => expect.fail('nothing is to be spent'), { lock })
+    isFree = false
+    const failed = session.renew().catch(error => error)
+    await settle()
+    const waiting = signals.at(-1)
+    await session.signOut()
+    expect(await failed).toMatchObject({ code: 'signed_out' })
+    expect(waiting?.aborted).toBe(true)
   })
 
   it('whose token is dead takes over where the holder gives no sign of life, once', async () => {
