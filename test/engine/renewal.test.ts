@@ -527,6 +527,29 @@ describe('who waits for a lock', () => {
     expect(waiting?.aborted).toBe(true)
   })
 
+  it('waits once more for who claimed the take-over meanwhile', async () => {
+    const steals: boolean[] = []
+    const lock: Lock = {
+      request(_name, { steal }, callback) {
+        steals.push(steal === true)
+        return steals.length === 2 ? callback() : new Promise(() => undefined)
+      },
+    }
+    const { session, pass, stored, items, key, clock } = await setUp(
+      async () => ({ access_token: secret('new'), expires_in: 60 }),
+      { lock, renewal: { lockTimeoutMs: 2000 } },
+    )
+    steals.length = 0
+    const renewed = session.renew()
+    await settle()
+    await pass(1000)
+    items.set(key, JSON.stringify({ ...stored(), attempt: { by: 'other', atMs: clock.now() } }))
+    await pass(1000)
+    await pass(100) // it asks the other, who does not answer
+    expect(await renewed).toEqual({ how: 'renewed' })
+    expect(steals).toEqual([false, false])
+  })
+
   it('whose token is dead takes over where the holder gives no sign of life, once', async () => {
     const requests: object[] = []
     const lock: Lock = {
@@ -566,5 +589,95 @@ describe('who waits for a lock', () => {
     expect(code).toBeUndefined()
     await pass(1)
     expect([code, calls()]).toEqual(['lock_timeout', 0])
+  })
+})
+
+describe('what is found under the lock', () => {
+  it('of a sign-in that has ended, however high, is written over from above', async () => {
+    const { session, stored, items, key, calls } = await setUp(async () => ({
+      access_token: secret('new'),
+      expires_in: 60,
+    }))
+    const past = stored()
+    await session.adopt({ access_token: secret('next'), refresh_token: secret('r-next') })
+    await settle()
+    const { id } = stored()
+    items.set(key, JSON.stringify({ ...past, generation: 30 }))
+    expect(await session.renew()).toEqual({ how: 'renewed' })
+    expect([stored().id, stored().generation, calls()]).toEqual([id, 32, 1])
+  })
+
+  it('is what another context hands over while the attempt is being written: it is not spent, and not lost', async () => {
+    const gate = deferred()
+    let isSlow = false
+    const { session, stored, items, key, network, clock, calls } = await setUp(
+      async () => ({ access_token: secret('new') }),
+      {},
+      world => ({
+        getItem: async (name: string) => world.items.get(name),
+        setItem: async (name: string, value: string) => {
+          if (isSlow) await gate.promise
+          world.items.set(name, value)
+        },
+      }),
+    )
+    isSlow = true
+    const record = stored()
+    const renewed = session.renew()
+    await settle()
+    const tokens = { ...record.tokens, accessToken: secret('others'), expiresAtMs: clock.now() + 60_000 }
+    const next = { ...record, tokens, generation: record.generation + 1 }
+    network
+      .join()
+      .postMessage({ from: 'other', what: 'answer', id: record.id, generation: next.generation, record: next })
+    await settle()
+    isSlow = false
+    gate.resolve()
+    await settle()
+    expect(await renewed).toEqual({ how: 'adopted' })
+    await settle()
+    expect([calls(), JSON.parse(items.get(key) ?? '').tokens.accessToken]).toEqual([0, secret('others')])
+  })
+
+  it('is the late pair of a view: it is committed, and its refresh token is the one that is spent', async () => {
+    const world = createWorld()
+    const answers = [deferred<object>(), deferred<object>()]
+    const spent: unknown[] = []
+    const { session } = world.context({
+      renewal: { timeoutMs: 1000 },
+      grant: {
+        ...world.grant,
+        renew: ({ refreshToken }) => {
+          spent.push(refreshToken)
+          return answers[spent.length - 1]?.promise as never
+        },
+      },
+    })
+    await session.adopt({ access_token: secret('own'), refresh_token: secret('r'), expires_in: 300 })
+    await settle()
+    const pass = async (ms: number) => {
+      world.clock.advance(ms)
+      await vi.advanceTimersByTimeAsync(ms)
+    }
+    const view = session.for({ scope: 'read' })
+    void view.renew().catch(() => undefined)
+    await settle()
+    await pass(1000)
+    await pass(1000) // dead
+    await pass(5000) // and the back-off is over
+    const busy = deferred()
+    void world.lock.request(world.key, {}, () => busy.promise)
+    const renewed = session.renew()
+    await settle()
+    answers[0]?.resolve({ access_token: secret('view'), refresh_token: secret('r-late'), expires_in: 300 })
+    await settle()
+    busy.resolve()
+    await settle()
+    await pass(100)
+    answers[1]?.resolve({ access_token: secret('new'), refresh_token: secret('r-new'), expires_in: 300 })
+    expect(await renewed).toEqual({ how: 'renewed' })
+    expect(spent).toEqual([secret('r'), secret('r-late')])
+    expect(await view.getAccessToken()).toBe(secret('view'))
+    expect(await session.getAccessToken()).toBe(secret('new'))
   })
 })
