@@ -511,15 +511,18 @@ describe('an attach that asks for a second send', () => {
 
 describe('an attach that takes its time', () => {
   it('sends nothing for a sign-in that ended meanwhile', async () => {
-    const headers = deferred<Record<string, string>>()
-    const { session, calls, signIn } = setUp([ok()], { attach: () => headers.promise })
-    await signIn()
-    const call = session.fetch(url)
-    await settle()
-    await session.adopt({ access_token: secret('another') })
-    headers.resolve({ Authorization: bearer('old') })
-    await expect(call).rejects.toMatchObject({ code: 'signed_out' })
-    expect(calls).toEqual([])
+    for (const end of ['adopt', 'signOut'] as const) {
+      const headers = deferred<Record<string, string>>()
+      const { session, calls, signIn } = setUp([ok()], { attach: () => headers.promise })
+      await signIn()
+      const call = session.fetch(url)
+      await settle()
+      if (end === 'adopt') await session.adopt({ access_token: secret('another') })
+      else await session.signOut()
+      headers.resolve({ Authorization: bearer('old') })
+      await expect(call).rejects.toMatchObject({ code: 'signed_out' })
+      expect(calls).toEqual([])
+    }
   })
 
   it('sends what it gives', async () => {
