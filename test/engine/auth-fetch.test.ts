@@ -476,6 +476,19 @@ describe('an attach that asks for a second send', () => {
     ])
   })
 
+  it('does not get it for a sign-in that has ended by then, and what was answered is let go', async () => {
+    const answer = deferred<Response>()
+    const { session, calls, signIn } = setUp([() => answer.promise], { attach: nonces() })
+    await signIn()
+    const call = session.fetch(url)
+    await settle()
+    await session.signOut()
+    const { response, fate } = tracked(200)
+    answer.resolve(response)
+    await expect(call).rejects.toMatchObject({ code: 'signed_out' })
+    expect([calls.length, fate.isCancelled]).toEqual([1, true])
+  })
+
   it('does not get it for a stream, nor where it does not ask', async () => {
     const { session, calls, signIn } = setUp([ok()], { attach: nonces() })
     await signIn()
@@ -593,7 +606,7 @@ describe('an attach whose credential is the same for all requests', () => {
 })
 
 describe('a credential in a header of its own', () => {
-  const attach: Attach = ({ url: to }) => ({ 'x-api-key': secret(new URL(to).pathname) })
+  const attach = vi.fn<Attach>(({ url: to }) => ({ 'x-api-key': secret(new URL(to).pathname) }))
 
   it('does not take the place of the caller’s own, whose answer is the caller’s', async () => {
     const { session, calls, signIn } = setUp([refusal()], { attach })
@@ -609,6 +622,7 @@ describe('a credential in a header of its own', () => {
     const made = vi.fn(attach)
     const { session, calls, signIn } = setUp(answers, { attach: made })
     await signIn()
+    attach.mockClear()
     expect((await session.fetch(url)).status).toBe(200)
     expect(made.mock.calls.map(([request]) => request.url)).toEqual([url, `${resources}/second`, `${resources}/fourth`])
     expect(calls.map(({ headers }) => headers.get('x-api-key'))).toEqual([
@@ -699,6 +713,12 @@ describe('a resource that asks for more', () => {
     expect(onStepUp).toHaveBeenCalledTimes(1)
   })
 
+  it('and lets go of what asked for it', async () => {
+    const { response, fate } = tracked(403, { 'www-authenticate': 'Bearer error="insufficient_scope"' })
+    const { answer } = await ask([() => response, ok()], () => true)
+    expect([answer.status, fate.isCancelled]).toEqual([200, true])
+  })
+
   it.each([() => false, () => 1 as never, () => Promise.resolve(false)])(
     'is not where the app says no: %s',
     async onStepUp => {
@@ -734,6 +754,21 @@ describe('a resource that asks for more', () => {
     if (isSame) expect((await call).status).toBe(200)
     else await expect(call).rejects.toMatchObject({ code: 'signed_out', challenge: { status: 403 } })
     expect(authorizations(made.calls)).toEqual([bearer('old'), ...(isSame ? [bearer('stepped')] : [])])
+  })
+
+  it.each([
+    ['nobody', undefined, undefined],
+    ['nobody after somebody', jwt({ sub: 'alice' }), undefined],
+    ['somebody after nobody', undefined, jwt({ sub: 'alice' })],
+  ])('by tokens that name %s does not go on', async (_what, before, after) => {
+    const made = setUp([stepUp('insufficient_scope'), ok()], {
+      onStepUp: async () => {
+        await made.session.adopt({ access_token: secret('stepped'), ...(after && { id_token: after }) })
+        return true
+      },
+    })
+    await made.signIn(before ? { id_token: before } : {})
+    await expect(made.session.fetch(url)).rejects.toMatchObject({ code: 'signed_out', challenge: { status: 403 } })
   })
 
   it('by tokens that are JWTs themselves is judged by those, and by a sign-out is the end', async () => {
@@ -897,6 +932,19 @@ describe('the body of a Request that is kept for a second send', () => {
       expect(cancelled).toEqual(['clone-1'])
     },
   )
+
+  it('is let go where the sign-in has ended by the time of the answer', async () => {
+    const answer = deferred<Response>()
+    const { session, signIn } = setUp([() => answer.promise])
+    await signIn()
+    const { cancelled, request } = kept()
+    const call = session.fetch(request)
+    await settle()
+    await session.signOut()
+    answer.resolve(refusal())
+    await expect(call).rejects.toMatchObject({ code: 'signed_out' })
+    expect(cancelled).toEqual(['clone-1'])
+  })
 
   it('is let go where the Request says it goes to the API and does not', async () => {
     const { session, signIn, calls } = setUp([ok()])

@@ -219,6 +219,21 @@ describe('replicas', () => {
     expect(new Set(names)).toEqual(new Set(['latchkey:api.example.com']))
   })
 
+  it('that find under the lock that somebody signed out meanwhile do not undo it', async () => {
+    const { make, lock } = createReplicas()
+    const busy = deferred()
+    void lock.request('latchkey:api.example.com', {}, () => busy.promise)
+    const shared = make()
+    const { session, asked } = setUp(async () => response(), shared)
+    const token = session.getAccessToken().catch(caught => caught)
+    await settle()
+    const tombstone = { v: 1, id: 'elsewhere', generation: 3, signedOut: true }
+    await shared.storage.setItem('latchkey:api.example.com', JSON.stringify(tombstone))
+    busy.resolve()
+    expect(await token).toMatchObject({ code: 'signed_out', message: expect.stringContaining('(requested)') })
+    expect(asked()).toBe(0)
+  })
+
   it('whose lock is never free say so in time', async () => {
     vi.useFakeTimers()
     const { make } = createReplicas()

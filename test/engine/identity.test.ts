@@ -203,6 +203,7 @@ describe('the start', () => {
     void own.identity.start()
     await settle()
     expect(own.manager.held?.record.tokens).toEqual(tokensOf('own'))
+    expect(own.manager.status).toBe('signed-in')
   })
 })
 
@@ -314,10 +315,10 @@ describe('a record that another context hands over', () => {
   })
 
   it('is not where it is not newer, or has ended', () => {
-    const { identity, manager, kept } = started()
+    const { identity, manager, kept, told } = started()
     identity.receive(recordOf('mine', 5, { tokens: tokensOf('other') }))
     identity.receive(recordOf('mine', 4))
-    expect([manager.held?.record, kept()]).toEqual([recordOf('mine', 5), recordOf('mine', 5)])
+    expect([manager.held?.record, kept(), told]).toEqual([recordOf('mine', 5), recordOf('mine', 5), []])
     manager.end('requested')
     identity.receive(recordOf('mine', 9))
     expect([manager.held, kept()]).toEqual([undefined, recordOf('mine', 5)])
@@ -334,6 +335,22 @@ describe('a record that another context hands over', () => {
     put('torn')
     identity.receive(recordOf('mine', 7))
     expect(items.get('key')).toBe('torn')
+  })
+
+  it('meets what is stored meanwhile: what is newer counts, and a sign-out is the end', () => {
+    const { identity, put, manager } = started()
+    put(recordOf('mine', 8))
+    identity.receive(recordOf('mine', 7))
+    expect(manager.held?.record).toEqual(recordOf('mine', 8))
+    const out = started()
+    out.put(tombstoneOf('mine', 3))
+    out.identity.receive(recordOf('mine', 7))
+    expect([out.manager.status, out.kept()]).toEqual(['signed-out', tombstoneOf('mine', 3)])
+    const past = started()
+    past.manager.supersede(recordOf('past', 2), true)
+    past.put(recordOf('past', 30))
+    past.identity.receive(recordOf('mine', 7))
+    expect(past.kept()).toEqual(recordOf('past', 30)) // what goes above that is written by who reads it
   })
 
   it('that can not be written is told', () => {
@@ -398,7 +415,7 @@ describe('a sign-in', () => {
     expect(manager.held).toMatchObject({ unsaved: true, record: { tokens: tokensOf('next') } })
     expect(told.at(-1)).toBe('failed full')
     expect([published.length, turns]).toEqual([1, []])
-    for (let round = 0; round < 9; round++) await vi.advanceTimersToNextTimerAsync()
+    await vi.advanceTimersByTimeAsync(243_000)
     const pauses = writes.slice(1).map((at, index) => at - (writes[index] as number))
     expect(pauses).toEqual([1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000, 60_000])
     isFull = false
@@ -420,8 +437,15 @@ describe('a sign-in', () => {
   it('that is over before it is written is not written', async () => {
     const read = deferred<string | null>()
     const reads: unknown[] = [null]
+    const written: string[] = []
     const { identity, manager, published, items } = setUp({
-      storage: { getItem: () => (reads.length ? reads.shift() : read.promise) as never },
+      storage: {
+        getItem: () => (reads.length ? reads.shift() : read.promise) as never,
+        setItem(key, value) {
+          written.push(JSON.parse(value).tokens.accessToken)
+          items.set(key, value)
+        },
+      },
     })
     void identity.start()
     const first = identity.begin(tokensOf('first'), nowMs)
@@ -429,7 +453,7 @@ describe('a sign-in', () => {
     read.resolve(null)
     await Promise.all([first, second])
     expect(manager.held?.record.tokens).toEqual(tokensOf('second'))
-    expect(published).toHaveLength(1)
+    expect([published.length, written]).toEqual([1, [secret('second')]])
     expect(items.get('key')).toContain(secret('second'))
   })
 
@@ -442,10 +466,22 @@ describe('a sign-in', () => {
     expect(told).toEqual(['replaced', 'is signed-in', 'signed-in'])
   })
 
-  it('where nobody else can hold it looks no further', () => {
-    const { identity, turns } = started({ hasLock: false })
+  it('where nobody else can hold it looks no further, and is saved all the same', () => {
+    const { identity, turns, manager } = started({ hasLock: false })
     void identity.begin(tokensOf('next'), nowMs)
     expect(turns).toEqual([])
+    expect(manager.held).not.toHaveProperty('unsaved')
+  })
+
+  it('that is not written yet is not ended by an empty storage', async () => {
+    const write = deferred()
+    const { identity, manager } = setUp({ storage: { setItem: () => write.promise }, hasLock: false })
+    void identity.start()
+    const done = identity.begin(tokensOf('next'), nowMs)
+    expect(manager.held?.unsaved).toBe(true)
+    write.resolve()
+    await done
+    expect(manager.held?.unsaved).toBeUndefined()
   })
 
   it('finds under the lock who wrote over it, and tells once the lock is free', async () => {
@@ -478,6 +514,15 @@ describe('a sign-out', () => {
       expect(identity.end()).toEqual(tokensOf(`${id}-9`))
       expect(kept()).toEqual(tombstoneOf(id, 10))
       expect(manager.isSignedOut(id)).toBe(true)
+    }
+  })
+
+  it('counts what it wrote, without another look', () => {
+    for (const id of ['mine', 'other']) {
+      const { identity, put, manager } = started({ hasLock: false })
+      put(recordOf(id, 9))
+      identity.end()
+      expect([manager.seen, manager.isSignedOut(id)]).toEqual([10, true])
     }
   })
 
@@ -555,6 +600,15 @@ describe('a sign-out', () => {
     read.resolve(JSON.stringify(recordOf('mine', 5)))
     expect(await end).toBeUndefined()
     expect([items.size, manager.status]).toEqual([0, 'signed-in'])
+    const slow = deferred<string>()
+    const reads: unknown[] = [JSON.stringify(recordOf('mine', 5))]
+    const known = setUp({ storage: { getItem: () => (reads.length ? reads.shift() : slow.promise) as never } })
+    void known.identity.start()
+    const ending = known.identity.end()
+    known.manager.begin({ record: recordOf('next', 50), life: known.manager.lifetimeOf(recordOf('next', 50)) })
+    slow.resolve(JSON.stringify(recordOf('mine', 5)))
+    expect(await ending).toEqual(tokensOf('mine-5'))
+    expect([known.published, known.items.size]).toEqual([[], 0])
   })
 })
 
@@ -596,13 +650,14 @@ describe('writing again what this context stands for', () => {
   })
 
   it('marks again what was signed out, and has revoked what was renewed meanwhile', () => {
-    const { identity, put, kept, revokeLate, published } = started()
+    const { identity, put, kept, revokeLate, published, manager } = started({ hasLock: false })
     identity.end()
     published.length = 0
     put(recordOf('mine', 30))
     identity.reassert()
     expect([kept(), published]).toEqual([tombstoneOf('mine', 31), [tombstoneOf('mine', 31)]])
     expect(revokeLate.mock.calls).toEqual([['mine', tokensOf('mine-30')]])
+    expect(manager.seen).toBe(31)
   })
 
   it('leaves what was replaced to whoever else has it, where nobody is signed in', () => {

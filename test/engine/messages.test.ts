@@ -20,12 +20,14 @@ const recordOf = (generation: number, id = 'mine', access = 'a'): LiveRecord => 
 function setUp(generation: number | undefined, scope: TokenStorage['scope'] = 'shared', isAlone = false) {
   const posted: object[] = []
   const listeners = new Set<(event: { data: unknown }) => void>()
+  const ofMessages = (type: string) => (type === 'message' ? listeners : new Set<unknown>())
   const channel = {
     isClosed: false,
     postMessage: (message: object) => void posted.push(message),
-    addEventListener: (_type: string, listener: (event: { data: unknown }) => void) => void listeners.add(listener),
-    removeEventListener: (_type: string, listener: (event: { data: unknown }) => void) =>
-      void listeners.delete(listener),
+    addEventListener: (type: string, listener: (event: { data: unknown }) => void) =>
+      void ofMessages(type).add(listener),
+    removeEventListener: (type: string, listener: (event: { data: unknown }) => void) =>
+      void ofMessages(type).delete(listener),
     close() {
       channel.isClosed = true
     },
@@ -167,13 +169,15 @@ describe('who asks', () => {
   })
 
   it('gets newest tokens that no storage has, which is remembered while they are the newest', () => {
-    const { contexts, receive, hold } = setUp(5)
+    const { contexts, receive, hold, manager } = setUp(5)
     receive({ from: 'other', what: 'ask', id: 'mine', generation: 1 })
     expect(contexts.hasHandedOver).toBe(false)
     hold(recordOf(5), true)
     receive({ from: 'other', what: 'ask', id: 'mine', generation: 1 })
     expect(contexts.hasHandedOver).toBe(true)
     hold(recordOf(6, 'mine', 'b'), true)
+    expect(contexts.hasHandedOver).toBe(false)
+    manager.held = undefined
     expect(contexts.hasHandedOver).toBe(false)
   })
 

@@ -344,6 +344,31 @@ describe('operations on one home', () => {
     expect(one.home.storing).toBeUndefined()
   })
 
+  it('of which three were asked for at once still go one after the other', async () => {
+    const order: string[] = []
+    const ends: (() => void)[] = []
+    const slow = (name: string): Partial<TokenStorage> => ({
+      getItem() {
+        order.push(name)
+        return new Promise(resolve => ends.push(() => resolve(null)))
+      },
+    })
+    const one = setUp(slow('one'))
+    void one.store.read()
+    void setUp(slow('two'), one.home).store.read()
+    ends[0]?.()
+    await settle()
+    void setUp(slow('three'), one.home).store.read()
+    await settle()
+    expect(order).toEqual(['one', 'two'])
+    ends[1]?.()
+    await settle()
+    expect(order).toEqual(['one', 'two', 'three'])
+    ends[2]?.()
+    await settle()
+    expect(one.home.storing).toBeUndefined()
+  })
+
   it('wait for one that hangs no longer than its own bound', async () => {
     const hung = setUp({ setItem: () => new Promise(() => undefined) })
     const other = setUp({}, hung.home)

@@ -318,6 +318,22 @@ describe('the record of a renewal', () => {
     })
   })
 
+  it('that somebody else wrote is adopted while its token lives, and spent in turn where that is dead already', async () => {
+    for (const [ms, how] of [
+      [1, 'adopted'],
+      [0, 'renewed'],
+    ] as const) {
+      const { session, stored, items, key, clock } = await setUp(async () => ({
+        access_token: secret('new'),
+        expires_in: 60,
+      }))
+      const record = stored()
+      const tokens = { ...record.tokens, accessToken: secret('others'), expiresAtMs: clock.now() + ms }
+      items.set(key, JSON.stringify({ ...record, tokens, generation: record.generation + 1 }))
+      expect(await session.renew()).toEqual({ how })
+    }
+  })
+
   it('that cannot be written ahead costs no refresh token', async () => {
     let isFull = false
     const { failed, calls, events } = await setUp(
@@ -358,6 +374,90 @@ describe('the record of a renewal', () => {
   })
 })
 
+describe('who asks while a renewal is under way', () => {
+  it('for another than the very token that it brought gets it once that one is through', async () => {
+    const release = deferred()
+    let isHeld = false
+    const lock: Lock = {
+      async request(_name, _options, callback) {
+        await callback()
+        if (isHeld) await release.promise
+      },
+    }
+    const { session, calls } = await setUp(async call => ({ access_token: secret(`new-${call}`), expires_in: 60 }), {
+      lock,
+    })
+    isHeld = true
+    const first = session.renew()
+    await settle()
+    expect(await session.getAccessToken()).toBe(secret('new-1')) // it serves, though the lock is not free yet
+    const second = session.renew()
+    await settle()
+    expect(calls()).toBe(1)
+    isHeld = false
+    release.resolve()
+    await Promise.all([first, second])
+    expect(calls()).toBe(2)
+    expect(await session.getAccessToken()).toBe(secret('new-2'))
+  })
+
+  it('makes it urgent, where it was not: its lock may be taken over then', async () => {
+    const steals: boolean[] = []
+    const lock: Lock = {
+      request(_name, { steal }, callback) {
+        steals.push(steal === true)
+        return steal ? callback() : new Promise(() => undefined)
+      },
+    }
+    const { session, pass, clock } = await setUp(async () => ({ access_token: secret('new'), expires_in: 60 }), {
+      lock,
+      renewal: { lockTimeoutMs: 2000 },
+    })
+    clock.advance(-31_000) // inside of the ahead window
+    steals.length = 0
+    expect(await session.getAccessToken()).toBe(secret('access-1'))
+    const renewed = session.renew()
+    await settle()
+    await pass(2000)
+    await pass(50)
+    expect(await renewed).toEqual({ how: 'renewed' })
+    expect(steals).toEqual([false, true])
+  })
+})
+
+describe('a port that breaks its word', () => {
+  it('leaves nobody waiting, and the next renewal works', async () => {
+    let isBroken = false
+    let calls = 0
+    const world = createWorld()
+    const clock = {
+      monotonic: () => world.clock.monotonic(),
+      now() {
+        if (isBroken) throw new Error('broken clock')
+        return world.clock.now()
+      },
+    }
+    const { session } = world.context({
+      clock,
+      storage: world.storage(world.items, { scope: 'context' }),
+      lock: undefined as never,
+      grant: async () => {
+        if (++calls > 1) return { access_token: secret('new'), expires_in: 60 }
+        isBroken = true
+        throw tooMany
+      },
+    })
+    await session.adopt(world.server.signIn())
+    expect(await session.renew().catch(error => error)).toMatchObject({
+      code: 'unreachable',
+      message: 'The renewal failed unexpectedly; see the cause.',
+      cause: { message: 'broken clock' },
+    })
+    isBroken = false
+    expect(await session.renew()).toEqual({ how: 'renewed' })
+  })
+})
+
 describe('who waits for a lock', () => {
   const never: Lock = { request: () => new Promise(() => undefined) }
 
@@ -381,6 +481,73 @@ describe('who waits for a lock', () => {
     await pass(2000)
     expect(await short).toBe(secret('access-1'))
     expect([steals, calls()]).toEqual([[false], 0])
+  })
+
+  it('leaves the queue for the news of a fresh token', async () => {
+    const signals: AbortSignal[] = []
+    let isFree = true
+    const lock: Lock = {
+      request(_name, { signal }, callback) {
+        if (signal) signals.push(signal)
+        return isFree ? callback() : new Promise(() => undefined)
+      },
+    }
+    const { session, stored, items, key, network, clock } = await setUp(() => expect.fail('nothing is to be spent'), {
+      lock,
+    })
+    isFree = false
+    const renewed = session.renew()
+    await settle()
+    const record = stored()
+    const tokens = { ...record.tokens, accessToken: secret('others'), expiresAtMs: clock.now() + 60_000 }
+    const next = { ...record, tokens, generation: record.generation + 1 }
+    items.set(key, JSON.stringify(next))
+    network.join().postMessage({ from: 'other', id: record.id, generation: next.generation, what: 'changed' })
+    await settle()
+    expect(await renewed).toEqual({ how: 'adopted' })
+    expect(signals.at(-1)?.aborted).toBe(true)
+  })
+
+  it('leaves the queue where its sign-in ends', async () => {
+    const signals: AbortSignal[] = []
+    let isFree = true
+    const lock: Lock = {
+      request(_name, { signal }, callback) {
+        if (signal) signals.push(signal)
+        return isFree ? callback() : new Promise(() => undefined)
+      },
+    }
+    const { session } = await setUp(() => expect.fail('nothing is to be spent'), { lock })
+    isFree = false
+    const failed = session.renew().catch(error => error)
+    await settle()
+    const waiting = signals.at(-1)
+    await session.signOut()
+    expect(await failed).toMatchObject({ code: 'signed_out' })
+    expect(waiting?.aborted).toBe(true)
+  })
+
+  it('waits once more for who claimed the take-over meanwhile', async () => {
+    const steals: boolean[] = []
+    const lock: Lock = {
+      request(_name, { steal }, callback) {
+        steals.push(steal === true)
+        return steals.length === 2 ? callback() : new Promise(() => undefined)
+      },
+    }
+    const { session, pass, stored, items, key, clock } = await setUp(
+      async () => ({ access_token: secret('new'), expires_in: 60 }),
+      { lock, renewal: { lockTimeoutMs: 2000 } },
+    )
+    steals.length = 0
+    const renewed = session.renew()
+    await settle()
+    await pass(1000)
+    items.set(key, JSON.stringify({ ...stored(), attempt: { by: 'other', atMs: clock.now() } }))
+    await pass(1000)
+    await pass(100) // it asks the other, who does not answer
+    expect(await renewed).toEqual({ how: 'renewed' })
+    expect(steals).toEqual([false, false])
   })
 
   it('whose token is dead takes over where the holder gives no sign of life, once', async () => {
@@ -422,5 +589,95 @@ describe('who waits for a lock', () => {
     expect(code).toBeUndefined()
     await pass(1)
     expect([code, calls()]).toEqual(['lock_timeout', 0])
+  })
+})
+
+describe('what is found under the lock', () => {
+  it('of a sign-in that has ended, however high, is written over from above', async () => {
+    const { session, stored, items, key, calls } = await setUp(async () => ({
+      access_token: secret('new'),
+      expires_in: 60,
+    }))
+    const past = stored()
+    await session.adopt({ access_token: secret('next'), refresh_token: secret('r-next') })
+    await settle()
+    const { id } = stored()
+    items.set(key, JSON.stringify({ ...past, generation: 30 }))
+    expect(await session.renew()).toEqual({ how: 'renewed' })
+    expect([stored().id, stored().generation, calls()]).toEqual([id, 32, 1])
+  })
+
+  it('is what another context hands over while the attempt is being written: it is not spent, and not lost', async () => {
+    const gate = deferred()
+    let isSlow = false
+    const { session, stored, items, key, network, clock, calls } = await setUp(
+      async () => ({ access_token: secret('new') }),
+      {},
+      world => ({
+        getItem: async (name: string) => world.items.get(name),
+        setItem: async (name: string, value: string) => {
+          if (isSlow) await gate.promise
+          world.items.set(name, value)
+        },
+      }),
+    )
+    isSlow = true
+    const record = stored()
+    const renewed = session.renew()
+    await settle()
+    const tokens = { ...record.tokens, accessToken: secret('others'), expiresAtMs: clock.now() + 60_000 }
+    const next = { ...record, tokens, generation: record.generation + 1 }
+    network
+      .join()
+      .postMessage({ from: 'other', what: 'answer', id: record.id, generation: next.generation, record: next })
+    await settle()
+    isSlow = false
+    gate.resolve()
+    await settle()
+    expect(await renewed).toEqual({ how: 'adopted' })
+    await settle()
+    expect([calls(), JSON.parse(items.get(key) ?? '').tokens.accessToken]).toEqual([0, secret('others')])
+  })
+
+  it('is the late pair of a view: it is committed, and its refresh token is the one that is spent', async () => {
+    const world = createWorld()
+    const answers = [deferred<object>(), deferred<object>()]
+    const spent: unknown[] = []
+    const { session } = world.context({
+      renewal: { timeoutMs: 1000 },
+      grant: {
+        ...world.grant,
+        renew: ({ refreshToken }) => {
+          spent.push(refreshToken)
+          return answers[spent.length - 1]?.promise as never
+        },
+      },
+    })
+    await session.adopt({ access_token: secret('own'), refresh_token: secret('r'), expires_in: 300 })
+    await settle()
+    const pass = async (ms: number) => {
+      world.clock.advance(ms)
+      await vi.advanceTimersByTimeAsync(ms)
+    }
+    const view = session.for({ scope: 'read' })
+    void view.renew().catch(() => undefined)
+    await settle()
+    await pass(1000)
+    await pass(1000) // dead
+    await pass(5000) // and the back-off is over
+    const busy = deferred()
+    void world.lock.request(world.key, {}, () => busy.promise)
+    const renewed = session.renew()
+    await settle()
+    answers[0]?.resolve({ access_token: secret('view'), refresh_token: secret('r-late'), expires_in: 300 })
+    await settle()
+    busy.resolve()
+    await settle()
+    await pass(100)
+    answers[1]?.resolve({ access_token: secret('new'), refresh_token: secret('r-new'), expires_in: 300 })
+    expect(await renewed).toEqual({ how: 'renewed' })
+    expect(spent).toEqual([secret('r'), secret('r-late')])
+    expect(await view.getAccessToken()).toBe(secret('view'))
+    expect(await session.getAccessToken()).toBe(secret('new'))
   })
 })

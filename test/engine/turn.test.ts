@@ -64,6 +64,17 @@ describe('a turn', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
+  it('listens to who leaves no longer than it waits, however it ends', async () => {
+    for (const end of ['run', 'timeout']) {
+      const { ask, requests, leave } = setUp()
+      const [add, remove] = [vi.spyOn(leave.signal, 'addEventListener'), vi.spyOn(leave.signal, 'removeEventListener')]
+      ask()
+      if (end === 'run') void requests[0]?.callback()
+      else await vi.advanceTimersByTimeAsync(1000)
+      expect(remove.mock.calls[0]).toEqual(add.mock.calls[0]?.slice(0, 2))
+    }
+  })
+
   it.each([undefined, null, 'a grip that is none', 7])('has no grip where the lock gives %s', async grip => {
     const { ask, requests, ran } = setUp()
     ask()

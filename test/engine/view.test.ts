@@ -73,6 +73,7 @@ describe('the token of a view', () => {
     expect([session.state, told]).toEqual([before, []])
     await session.for({ scope: 'write' }).getAccessToken()
     expect(spent).toEqual([secret('r0'), secret('r1')])
+    expect(told).toEqual([])
   })
 
   it('keeps the refresh token that a server does not rotate', async () => {

@@ -27,7 +27,10 @@ function forgetStatic(): void {
     files: Record<string, { mutants: { status: string; static?: boolean }[] }>
   }
   for (const file of Object.values(known.files)) {
-    file.mutants = file.mutants.filter(mutant => !mutant.static || !['Survived', 'Ignored'].includes(mutant.status))
+    // What was taken over from an earlier report does not say whether it is static.
+    const isKept = ({ status, static: isStatic }: (typeof file.mutants)[number]) =>
+      isStatic === false || !['Survived', 'Ignored'].includes(status)
+    file.mutants = file.mutants.filter(isKept)
   }
   writeFileSync(report, JSON.stringify(known))
 }

@@ -409,10 +409,12 @@ describe('redirected', () => {
     'Proxy-Authorization': 'Basic x',
     Host: 'api.example.com',
     'X-Content-Type': 'own',
+    'Content-Type-Of': 'own',
+    'X-Cookie': 'own',
     'Cookie-2': 'own',
   }
   const names = (outgoing: Outgoing | undefined) => [...new Headers(outgoing?.headers).keys()].sort()
-  const own = ['cookie-2', 'x-content-type', 'x-own']
+  const own = ['content-type-of', 'cookie-2', 'x-content-type', 'x-cookie', 'x-own']
   const credentials = ['cookie', 'host', 'proxy-authorization']
   const content = ['content-encoding', 'content-language', 'content-length', 'content-location', 'content-type']
 

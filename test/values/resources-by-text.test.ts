@@ -30,6 +30,19 @@ afterEach(() => {
   vi.resetModules()
 })
 
+it('a URL that normalises is believed', async () => {
+  vi.resetModules()
+  const { createResourceMatcher } = await import('../../src/values/resources.ts')
+  const isResource = createResourceMatcher('https://api.example.com/v1')
+  const odd = [
+    'HTTPS://user@API.example.com:443/x/../v1',
+    'https://api.example.com/x/%2e%2E/v1',
+    'https:api.example.com/v1',
+  ]
+  for (const url of odd) expect([url, isResource(url)]).toEqual([url, true])
+  expect(createResourceMatcher(() => true)('https://api.example.com/')).toBe(true)
+})
+
 describe.each([
   ['normalises nothing', PoorUrl],
   ['throws', ThrowingUrl],
