@@ -31,7 +31,7 @@ function setUp(options: Options = {}) {
       tokens: { accessToken: secret(name), tokenType: 'Bearer' },
       refused: undefined as true | undefined,
     },
-    life: { aheadMs: ahead, lifetimeMs: lifetime },
+    life: { aheadMs: ahead, lifetimeMs: lifetime, bornMonotonicMs: 0 as number | undefined },
   })
   const over = deferred()
   const manager = {
@@ -233,15 +233,27 @@ describe('a call', () => {
     expect(asked.isExpired).toBe(false)
   })
 
-  it('that adopted what has expired since renews once more, and no third time', async () => {
+  it('that adopted what has expired since renews again, but not for ever', async () => {
     const { access, renewing, bring } = setUp({ remaining: 0 })
     const call = access.get({})
+    for (let adoptions = 0; adoptions <= 5; adoptions++) {
+      await settle()
+      expect(renewing).toHaveLength(adoptions + 1)
+      bring(`adopted-${adoptions}`, 'adopted', 0)
+    }
+    expect(tokenOf(await call)).toBe(secret('adopted-5'))
+    expect(renewing).toHaveLength(6)
+  })
+
+  it('that finds what others brought in the place of its own, and dead, renews again', async () => {
+    const { access, renewing, bring, manager } = setUp({ remaining: 0 })
+    const call = access.get({})
     await settle()
-    bring('second', 'adopted', 0)
+    bring('others', 'renewed', 0)
+    if (manager.held) manager.held.life.bornMonotonicMs = undefined
     await settle()
-    expect(renewing.map(({ token }) => token)).toEqual([secret('old'), secret('second')])
-    bring('third', 'adopted', 0)
-    expect(tokenOf(await call)).toBe(secret('third'))
+    bring('own', 'renewed', 60_000)
+    expect(tokenOf(await call)).toBe(secret('own'))
     expect(renewing).toHaveLength(2)
   })
 
