@@ -94,6 +94,11 @@ export class Judge implements StorageEvents {
     return this.evictions + this.removals > 0 && (watch || channel)
   }
 
+  /** A sign-out before the first read is for what began before, by a clock that went back. */
+  get #isMisled() {
+    return this.world.wasSetBack && this.blindSignOutAtMs >= 0
+  }
+
   get #isCommon() {
     return !['tab', 'memory'].includes(this.world.setting.storage)
   }
@@ -265,8 +270,8 @@ export class Judge implements StorageEvents {
     const isCovered =
       begunAtMs < this.blindSignOutAtMs ||
       [...this.signedOut.keys()].some(other => (this.#begunAtMs.get(other) ?? 0) >= begunAtMs)
-    const isMistaken = world.wasSetBack && (this.blindSignOutAtMs >= 0 || this.signedOut.size > 0)
-    if (!isOverToo && !isCovered && !isMistaken && !this.#isSeenGone)
+    const isMistaken = world.wasSetBack && this.signedOut.size > 0
+    if (!isOverToo && !isCovered && !isMistaken && !this.#isMisled && !this.#isSeenGone)
       world.violate(3, `${context.name} revokes ${family}, which nobody signed out of`)
   }
 
@@ -484,7 +489,10 @@ export class Judge implements StorageEvents {
     const isExplained = {
       requested: () => !family || this.signedOut.get(family)?.has(context),
       // Also of a later sign-in; but what is being saved beats what was there.
-      elsewhere: () => this.#isSeenGone || (isFresh ? this.signedOut.has(family as string) : this.signedOut.size > 0),
+      elsewhere: () =>
+        this.#isSeenGone ||
+        this.#isMisled ||
+        (isFresh ? this.signedOut.has(family as string) : this.signedOut.size > 0),
       replaced: () => this.signInAnswers > 1,
       refused: () => (known ? known.refusals > 0 : [...this.servers.families.values()].some(one => one.refusals > 0)),
       expired: () => false,
