@@ -95,7 +95,7 @@ export class Judge implements StorageEvents {
   }
 
   /** A sign-out before the first read is for what began before, by a clock that went back. */
-  get #isMisled() {
+  get isMisled() {
     return this.world.wasSetBack && this.blindSignOutAtMs >= 0
   }
 
@@ -271,7 +271,7 @@ export class Judge implements StorageEvents {
       begunAtMs < this.blindSignOutAtMs ||
       [...this.signedOut.keys()].some(other => (this.#begunAtMs.get(other) ?? 0) >= begunAtMs)
     const isMistaken = world.wasSetBack && this.signedOut.size > 0
-    if (!isOverToo && !isCovered && !isMistaken && !this.#isMisled && !this.#isSeenGone)
+    if (!isOverToo && !isCovered && !isMistaken && !this.isMisled && !this.#isSeenGone)
       world.violate(3, `${context.name} revokes ${family}, which nobody signed out of`)
   }
 
@@ -490,9 +490,7 @@ export class Judge implements StorageEvents {
       requested: () => !family || this.signedOut.get(family)?.has(context),
       // Also of a later sign-in; but what is being saved beats what was there.
       elsewhere: () =>
-        this.#isSeenGone ||
-        this.#isMisled ||
-        (isFresh ? this.signedOut.has(family as string) : this.signedOut.size > 0),
+        this.#isSeenGone || this.isMisled || (isFresh ? this.signedOut.has(family as string) : this.signedOut.size > 0),
       replaced: () => this.signInAnswers > 1,
       refused: () => (known ? known.refusals > 0 : [...this.servers.families.values()].some(one => one.refusals > 0)),
       expired: () => false,
