@@ -66,9 +66,10 @@ describe('a reading', () => {
     ['an empty string', '', { what: 'corrupt', text: '' }],
     ['what another grant wrote', JSON.stringify(recordOf(3, 'foreign')), { what: 'corrupt' }],
     ['what is no text', 7, { what: 'corrupt' }],
+    ['what only reads as text', { toString: () => JSON.stringify(recordOf(3)) }, { what: 'corrupt' }],
   ])('of %s is there in the same turn, or when it comes', async (_what, value, reading) => {
-    expect(setUp({ getItem: () => value as string }).store.read()).toMatchObject(reading)
-    expect(await setUp({ getItem: async () => value as string }).store.read()).toMatchObject(reading)
+    expect(setUp({ getItem: () => value as never }).store.read()).toMatchObject(reading)
+    expect(await setUp({ getItem: async () => value as never }).store.read()).toMatchObject(reading)
   })
 
   it.each([

@@ -341,6 +341,14 @@ describe('a key that tokens are bound to', () => {
     expect(await session.authorizationHeaders(resources)).toEqual({ a: 'b' })
   })
 
+  it('is not asked after at the start where the attach has none', async () => {
+    const storage = memoryStorage()
+    await setUp({ storage, attach: keyed(async () => 'key') }).session.adopt({ ...response(), token_type: 'DPoP' })
+    const { session } = setUp({ storage, attach: async () => ({ a: 'b' }) })
+    expect(session.state.status).toBe('signed-in')
+    expect(await session.authorizationHeaders(resources)).toEqual({ a: 'b' })
+  })
+
   it('that can not be read now is no loss', async () => {
     const storage = memoryStorage()
     const { session } = setUp({ storage, attach: keyed(async () => 'key') })
