@@ -18,8 +18,8 @@ export interface Size {
  * what it costs today: raise it only with a reason in the commit. Where there is a `goal`, it is not reached yet, and `npm run size` says by how much.
  */
 export const budgets: readonly { entry: string; names: string; gzip: number; goal?: number }[] = [
-  { entry: 'latchkey', names: 'createSession', gzip: 21_000, goal: 6_500 },
-  { entry: 'latchkey', names: 'createSession, passwordGrant', gzip: 30_700, goal: 15_500 },
+  { entry: 'latchkey', names: 'createSession', gzip: 21_100, goal: 6_500 },
+  { entry: 'latchkey', names: 'createSession, passwordGrant', gzip: 30_800, goal: 15_500 },
   { entry: 'latchkey/oauth', names: 'authorizationCode, redirect', gzip: 12_490 },
   { entry: 'latchkey/react-native', names: 'expoSecureStore, appState, netInfo', gzip: 3_510 },
   { entry: 'latchkey/node', names: 'fileStorage', gzip: 3_510 },
