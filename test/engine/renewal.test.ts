@@ -199,14 +199,12 @@ describe('the back-off', () => {
     expect(asked).toEqual([false, false, false, false, false, true])
   })
 
-  it('of a storage that prompts is not written', async () => {
-    const { failed, stored } = await setUp(
-      () => Promise.reject(tooMany),
-      {},
-      () => ({ interactive: true }),
-    )
-    await failed()
-    expect(stored().attempt).toBeUndefined()
+  it('of a storage that prompts is not written, and kept all the same', async () => {
+    const renew = () => Promise.reject(tooMany)
+    const { failed, stored, calls } = await setUp(renew, {}, () => ({ interactive: true }))
+    const { retryAtMs } = await failed()
+    expect(await failed()).toMatchObject({ code: 'unreachable', retryAtMs })
+    expect([stored().attempt, calls()]).toEqual([undefined, 1])
   })
 })
 
