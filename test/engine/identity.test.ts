@@ -238,10 +238,10 @@ describe('a later read', () => {
   })
 
   it('of nothing is a sign-out elsewhere where somebody said so, and nothing else', () => {
-    const { identity, items, manager } = started()
+    const { identity, items, manager, told } = started()
     items.clear()
     void identity.read(false)
-    expect(manager.status).toBe('signed-in')
+    expect([manager.status, told]).toEqual(['signed-in', []])
     void identity.read(true)
     expect(manager.state).toEqual({ status: 'signed-out', reason: 'elsewhere' })
     void identity.read(true)
@@ -273,6 +273,20 @@ describe('a later read', () => {
     second.resolve(null)
     await reading
     expect(other.manager.status).toBe('signed-in')
+  })
+
+  it('of nothing says nothing of the sign-in that came since', async () => {
+    const read = deferred<null>()
+    const reads: unknown[] = [JSON.stringify(recordOf('mine', 5)), read.promise]
+    const { identity, manager } = setUp({
+      storage: { getItem: () => reads.shift() as never, setItem: () => undefined },
+    })
+    void identity.start()
+    const reading = identity.read(true)
+    manager.begin({ record: recordOf('next', 6), life: manager.lifetimeOf(recordOf('next', 6)) })
+    read.resolve(null)
+    await reading
+    expect(manager.held?.record.id).toBe('next')
   })
 
   it('that fails is told, and changes nothing', () => {
@@ -390,6 +404,13 @@ describe('a sign-in', () => {
     expect(kept()).toMatchObject({ generation: 41, begunAtMs: nowMs + 6 })
     expect([manager.seen, manager.isSignedOut('other')]).toEqual([41, false])
     expect(manager.meet(recordOf('other', 99, { begunAtMs: nowMs + 5 }))).toBe('stale')
+  })
+
+  it('goes above what was seen, also where nothing is stored any more', () => {
+    const { identity, items, kept } = started()
+    items.clear()
+    void identity.begin(tokensOf('next'), nowMs)
+    expect(kept().generation).toBe(6)
   })
 
   it('writes over what is damaged', () => {
@@ -658,6 +679,17 @@ describe('writing again what this context stands for', () => {
     expect([kept(), published]).toEqual([tombstoneOf('mine', 31), [tombstoneOf('mine', 31)]])
     expect(revokeLate.mock.calls).toEqual([['mine', tokensOf('mine-30')]])
     expect(manager.seen).toBe(31)
+  })
+
+  it('is nothing where the sign-out stands, or nothing is stored', () => {
+    const { identity, items, kept, published } = started()
+    identity.end()
+    published.length = 0
+    identity.reassert()
+    expect([kept(), published]).toEqual([tombstoneOf('mine', 6), []])
+    items.clear()
+    identity.reassert()
+    expect([items.size, published]).toEqual([0, []])
   })
 
   it('leaves what was replaced to whoever else has it, where nobody is signed in', () => {

@@ -199,14 +199,12 @@ describe('the back-off', () => {
     expect(asked).toEqual([false, false, false, false, false, true])
   })
 
-  it('of a storage that prompts is not written', async () => {
-    const { failed, stored } = await setUp(
-      () => Promise.reject(tooMany),
-      {},
-      () => ({ interactive: true }),
-    )
-    await failed()
-    expect(stored().attempt).toBeUndefined()
+  it('of a storage that prompts is not written, and kept all the same', async () => {
+    const renew = () => Promise.reject(tooMany)
+    const { failed, stored, calls } = await setUp(renew, {}, () => ({ interactive: true }))
+    const { retryAtMs } = await failed()
+    expect(await failed()).toMatchObject({ code: 'unreachable', retryAtMs })
+    expect([stored().attempt, calls()]).toEqual([undefined, 1])
   })
 })
 
@@ -483,6 +481,64 @@ describe('who waits for a lock', () => {
     expect([steals, calls()]).toEqual([[false], 0])
   })
 
+  describe('in vain, its token dead', () => {
+    /** A lock that is never free but to a thief, and what is stored while somebody waits for it. */
+    async function wait(
+      store: (world: { record: Record<string, unknown>; nowMs: number }) => object | undefined,
+      during?: object,
+    ) {
+      const steals: boolean[] = []
+      const lock: Lock = {
+        request(_name, { steal }, callback) {
+          steals.push(steal === true)
+          return steal ? callback() : new Promise(() => undefined)
+        },
+      }
+      const made = await setUp(async () => ({ access_token: secret('new'), expires_in: 60 }), {
+        lock,
+        renewal: { lockTimeoutMs: 2000, timeoutMs: 3000 },
+      })
+      steals.length = 0
+      const renewed = made.session.renew().catch(error => error.code)
+      await settle()
+      await made.pass(1999)
+      const next = store({ record: made.stored(), nowMs: made.clock.now() + 1 })
+      if (next) made.items.set(made.key, JSON.stringify(next))
+      else made.items.delete(made.key)
+      await made.pass(1)
+      if (during) made.items.set(made.key, JSON.stringify({ ...made.stored(), ...during }))
+      await made.pass(50)
+      for (const ms of [200, 2000, 5000]) await made.pass(ms)
+      return { steals, outcome: await renewed }
+    }
+    const attempt = (atMs: number) => ({ attempt: { by: 'other', atMs } })
+
+    it('is passed over for an attempt that is older than its time', async () => {
+      const { steals, outcome } = await wait(({ record, nowMs }) => ({ ...record, ...attempt(nowMs - 3001) }))
+      expect([steals, outcome]).toEqual([[false, true], { how: 'renewed' }])
+    })
+
+    it('is not for one that is not, and began before the wait', async () => {
+      const { steals, outcome } = await wait(({ record, nowMs }) => ({ ...record, ...attempt(nowMs - 3000) }))
+      expect([steals, outcome]).toEqual([[false], 'lock_timeout'])
+    })
+
+    it('is waited for once more, and no third time, for one that began as the wait did', async () => {
+      const { steals, outcome } = await wait(({ record, nowMs }) => ({ ...record, ...attempt(nowMs - 2000) }))
+      expect([steals, outcome]).toEqual([[false, false], 'lock_timeout'])
+    })
+
+    it('is left to another whose claim stands', async () => {
+      const { steals, outcome } = await wait(({ record }) => record, attempt(1))
+      expect([steals, outcome]).toEqual([[false, false], 'lock_timeout'])
+    })
+
+    it('is not passed over where nothing is stored any more', async () => {
+      const { steals, outcome } = await wait(() => undefined)
+      expect([steals, outcome]).toEqual([[false], 'lock_timeout'])
+    })
+  })
+
   it('leaves the queue for the news of a fresh token', async () => {
     const signals: AbortSignal[] = []
     let isFree = true
@@ -593,6 +649,15 @@ describe('who waits for a lock', () => {
 })
 
 describe('what is found under the lock', () => {
+  it('refused, its token dead, is the end of the session', async () => {
+    const { session, stored, items, key, failed, calls } = await setUp(async () => ({ access_token: secret('new') }))
+    const record = stored()
+    const { refreshToken: _, ...tokens } = { ...record.tokens, accessToken: secret('others') }
+    items.set(key, JSON.stringify({ ...record, tokens, generation: record.generation + 1, refused: true }))
+    expect(await failed()).toMatchObject({ code: 'signed_out' })
+    expect([session.state, calls()]).toEqual([{ status: 'signed-out', reason: 'refused' }, 0])
+  })
+
   it('of a sign-in that has ended, however high, is written over from above', async () => {
     const { session, stored, items, key, calls } = await setUp(async () => ({
       access_token: secret('new'),

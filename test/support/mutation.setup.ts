@@ -1,4 +1,4 @@
-import { beforeEach } from 'vitest'
+import { afterAll, beforeEach } from 'vitest'
 
 // All files run in one thread: a lock that one of them leaves held is not the next one's.
 const { locks } = globalThis.navigator
@@ -7,6 +7,20 @@ const file = `${performance.now()}:`
 Object.defineProperty(globalThis.navigator, 'locks', {
   configurable: true,
   value: { request: (name: string, ...rest: unknown[]) => request(file + name, ...rest), query: () => locks.query() },
+})
+
+// Nor does a session that one of them left behind set a timer in the next.
+const { setTimeout: real } = globalThis
+const timers = new Set<NodeJS.Timeout>()
+const noted = (...given: Parameters<typeof real>) => {
+  const timer = real(...given)
+  timers.add(timer)
+  return timer
+}
+globalThis.setTimeout = Object.assign(noted, real)
+afterAll(() => {
+  for (const timer of timers) clearTimeout(timer)
+  globalThis.setTimeout = real
 })
 
 // Each takes 150 ms or more, for every mutant that it reaches. The quick ones beside them ask the same in fewer rounds.

@@ -25,6 +25,12 @@ class HalfUrl {
   readonly pathname = '/a/../b/../c'
 }
 
+/** Right about the path, and not about the origin. */
+class OtherHalfUrl {
+  readonly origin = 'https://EXAMPLE.com'
+  readonly pathname = '/c'
+}
+
 afterEach(() => {
   vi.unstubAllGlobals()
   vi.resetModules()
@@ -47,6 +53,7 @@ describe.each([
   ['normalises nothing', PoorUrl],
   ['throws', ThrowingUrl],
   ['normalises no path', HalfUrl],
+  ['normalises no origin', OtherHalfUrl],
 ])('where the platform’s URL %s', (_what, Url) => {
   let resources: typeof Resources
   beforeEach(async () => {
