@@ -67,9 +67,9 @@ export function createIdentity(options: IdentityOptions): Identity {
     if (manager.status !== 'starting') return undefined
     starting ??= chain(store.read(), reading => {
       starting = undefined
-      // signIn, adopt and signOut beat what start reads; only an end stays one.
       if (manager.status === 'starting') open(reading)
-      else if (reading.what === 'value' && isTombstone(reading.record)) manager.meet(reading.record, afterwards)
+      // signIn, adopt and signOut beat what start reads.
+      else if (reading.what === 'value') manager.supersede(reading.record, manager.isSignedOutOnPurpose)
     })
     return starting
   }

@@ -103,6 +103,12 @@ const targetRefused: Failure = {
   message: 'The server gives no token for this resource or scope. Ask for less, or for another one.',
   retryable: false,
 }
+/** A port that breaks its word (a clock that throws) must not leave anybody waiting. */
+const unexpected = (cause: unknown): Failure => ({
+  code: 'unreachable',
+  message: 'The renewal failed unexpectedly; see the cause.',
+  cause,
+})
 const jitter = (ms: number) => ms * (1 - Math.random() / 2)
 
 /**
@@ -144,9 +150,8 @@ export function createRenewal(options: RenewalOptions): Renewal {
     flight.isUrgent = isUrgent
     home.flight = flight
     fly(flight, subject).catch(cause => {
-      // A port that breaks its word (a clock that throws) must not leave anybody waiting.
       flight.land()
-      flight.settle({ code: 'unreachable', message: 'The renewal failed unexpectedly; see the cause.', cause })
+      flight.settle(unexpected(cause))
     })
     return flight.outcome
   }
@@ -156,7 +161,7 @@ export function createRenewal(options: RenewalOptions): Renewal {
     const news = createNews()
     let outcome: Outcome | undefined
     const run = async (grip?: Grip) => {
-      outcome = await underLock(flight, subject, grip, news.announce)
+      outcome = await underLock(flight, subject, grip, news.announce).catch(unexpected)
     }
     const name = options.lockName(flight.id)
     if (!name) await run()
@@ -250,8 +255,8 @@ export function createRenewal(options: RenewalOptions): Renewal {
       verdict = face(flight, subject, now, announce)
       return 'record' in verdict ? { ...verdict.record, attempt: { by: options.self, atMs: clock.now() } } : undefined
     })
-    if (flight.ended.aborted) return signedOutFailure()
     if (!('record' in verdict)) return verdict
+    if (flight.ended.aborted) return signedOutFailure()
     const { held } = manager
     if (!held || !isSamePair(held.record, verdict.record)) {
       // A successor was handed over while the attempt was being written, and lies under it now.

@@ -53,9 +53,12 @@ export function createTurns(lock: Lock, fallback: Lock, onHopeless: () => void):
         // Called after we gave up: take nothing, keep nobody waiting.
         if (!isWaiting) return
         stopWaiting()
-        await body(typeof grip === 'object' && grip ? grip : undefined)
-        // The lock is free once its request settles; one that forgets to is not waited for.
-        resolve(within(over, longestReleaseMs, () => undefined).then(() => 'done'))
+        try {
+          await body(typeof grip === 'object' && grip ? grip : undefined)
+        } finally {
+          // The lock is free once its request settles; one that forgets to is not waited for.
+          resolve(within(over, longestReleaseMs, () => undefined).then(() => 'done'))
+        }
       }
       // Others may find out at the same time that it can never work.
       const asked = current

@@ -185,6 +185,31 @@ describe('a sign-out', () => {
     expect(read(world)).toMatchObject({ id: 'next', signedOut: true })
   })
 
+  it('that begins before the first read is done is for the sign-in that this read finds, also where it is gone by then', async () => {
+    const world = createWorld()
+    await world.context().session.adopt(world.server.signIn())
+    const live = read(world)
+    const gate = deferred()
+    let isFirst = true
+    const storage = world.storage(world.items, {
+      async getItem(key) {
+        const text = world.items.get(key)
+        if (isFirst) await gate.promise
+        isFirst = false
+        return text
+      },
+    })
+    const { session, events } = world.context({ storage })
+    void session.state
+    const out = session.signOut()
+    world.items.delete(world.key)
+    gate.resolve()
+    await out
+    await put(world, { ...live, generation: live.generation + 5 })
+    expect(events).not.toContain('signed-in')
+    expect(session.state).toMatchObject({ status: 'signed-out' })
+  })
+
   it('that begins before the first read is done keeps the tombstone that this read finds in mind', async () => {
     const world = createWorld()
     const first = world.context()
