@@ -40,7 +40,7 @@ export async function checkEnd(stage: Stage): Promise<void> {
     const family = stage.servers.families.get(call?.family ?? '')
     if (status === 200 || !family || family.isRevoked || judge.revokedByClient.has(family.name)) continue
     if (familyNow(context) !== family.name && call?.family !== family.name) continue
-    if (!isHeld(stage, context, family.refresh) || judge.isMisled) continue
+    if (!isHeld(stage, context, family.refresh) || judge.isMeant(family.name)) continue
     if (judge.signedOut.has(family.name) || judge.replaced.has(family.name) || judge.corruptions || judge.evictions)
       continue
     // Of two sign-ins at once one wins.
@@ -78,7 +78,7 @@ function checkStored({ world, judge, servers, storages }: Stage): void {
   }
   const last = servers.families.get([...judge.begun].at(-1) ?? '')
   if (!last || last.isRevoked || last.refusals || judge.signedOut.size || judge.corruptions || judge.evictions) return
-  if (judge.begun.size > 1 || judge.isMisled) return
+  if (judge.begun.size > 1 || judge.isMeant(last.name)) return
   const isAround =
     judge.everStored.has(last.refresh) ||
     [...(judge.receivers.get(last.refresh) ?? [])].some(one => !one.realm.isDead && !one.isDisposed)

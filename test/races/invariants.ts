@@ -94,9 +94,10 @@ export class Judge implements StorageEvents {
     return this.evictions + this.removals > 0 && (watch || channel)
   }
 
-  /** A sign-out before the first read is for what began before, by a clock that went back. */
-  get isMisled() {
-    return this.world.wasSetBack && this.blindSignOutAtMs >= 0
+  /** A sign-out before the first read may be for what began before it, whatever it found; a clock that went back may mislead it. */
+  isMeant(family: string | undefined): boolean {
+    const begunAtMs = this.#begunAtMs.get(family ?? '') ?? 0
+    return this.blindSignOutAtMs >= 0 && (this.world.wasSetBack || begunAtMs < this.blindSignOutAtMs)
   }
 
   get #isCommon() {
@@ -268,10 +269,9 @@ export class Judge implements StorageEvents {
     // A sign-out is for what began before, too, as far as clocks can tell.
     const begunAtMs = this.#begunAtMs.get(family) ?? 0
     const isCovered =
-      begunAtMs < this.blindSignOutAtMs ||
-      [...this.signedOut.keys()].some(other => (this.#begunAtMs.get(other) ?? 0) >= begunAtMs)
+      this.isMeant(family) || [...this.signedOut.keys()].some(other => (this.#begunAtMs.get(other) ?? 0) >= begunAtMs)
     const isMistaken = world.wasSetBack && this.signedOut.size > 0
-    if (!isOverToo && !isCovered && !isMistaken && !this.isMisled && !this.#isSeenGone)
+    if (!isOverToo && !isCovered && !isMistaken && !this.#isSeenGone)
       world.violate(3, `${context.name} revokes ${family}, which nobody signed out of`)
   }
 
@@ -490,7 +490,9 @@ export class Judge implements StorageEvents {
       requested: () => !family || this.signedOut.get(family)?.has(context),
       // Also of a later sign-in; but what is being saved beats what was there.
       elsewhere: () =>
-        this.#isSeenGone || this.isMisled || (isFresh ? this.signedOut.has(family as string) : this.signedOut.size > 0),
+        this.#isSeenGone ||
+        this.isMeant(family) ||
+        (isFresh ? this.signedOut.has(family as string) : this.signedOut.size > 0),
       replaced: () => this.signInAnswers > 1,
       refused: () => (known ? known.refusals > 0 : [...this.servers.families.values()].some(one => one.refusals > 0)),
       expired: () => false,
