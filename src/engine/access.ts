@@ -157,13 +157,17 @@ export class Access {
     const { options } = this
     await options.open()
     if (!this.mustRead) return
-    const reading = this.reading ?? (async () => options.isInteractive || options.identity.read(false))()
-    this.reading = reading
-    await reading
-    if (this.reading === reading) {
-      this.mustRead = false
-      this.reading = undefined
+    if (!this.reading) {
+      const reading = (async () => options.isInteractive || options.identity.read(false))()
+        .then(() => {
+          if (this.reading === reading) this.mustRead = false
+        })
+        .finally(() => {
+          if (this.reading === reading) this.reading = undefined
+        })
+      this.reading = reading
     }
+    await this.reading
     // Woken up again meanwhile: that read may have begun before.
     return this.settle()
   }

@@ -69,7 +69,7 @@ export function createIdentity(options: IdentityOptions): Identity {
       starting = undefined
       if (manager.status === 'starting') open(reading)
       // signIn, adopt and signOut beat what start reads.
-      else if (reading.what === 'value') manager.supersede(reading.record, manager.isSignedOutOnPurpose)
+      else if (reading.what === 'value') manager.supersede(reading.record)
     })
     return starting
   }

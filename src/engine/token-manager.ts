@@ -179,6 +179,9 @@ export function createTokenManager(options: ManagerOptions): TokenManager {
 
   const isSignedOut = (id: string) => !!ended?.has(id)
 
+  /** By a sign-out that did not know who was signed in. */
+  const isMeant = ({ begunAtMs = 0 }: StoredRecord) => begunAtMs < blindAtMs
+
   function markSignedOut(id: string): void {
     ended ??= new Set()
     ended.add(id)
@@ -257,7 +260,7 @@ export function createTokenManager(options: ManagerOptions): TokenManager {
       if (mine?.id === record.id && mine.generation >= record.generation) revokeLate(mine.id, mine.tokens)
       return 'ended'
     }
-    if ((record.begunAtMs ?? 0) < blindAtMs) markSignedOut(record.id)
+    if (isMeant(record)) markSignedOut(record.id)
     if (isSignedOut(record.id)) return outrank(record, 'undead')
     if (held && mine) {
       if (order < 0) return outrank(record, 'stale')
@@ -318,7 +321,7 @@ export function createTokenManager(options: ManagerOptions): TokenManager {
     },
     supersede(record, isSignOut) {
       see(record)
-      if (isSignOut || isTombstone(record)) markSignedOut(record.id)
+      if (isSignOut || isTombstone(record) || isMeant(record)) markSignedOut(record.id)
     },
     begin,
     renewed,

@@ -424,7 +424,7 @@ describe('who asks while a renewal is under way', () => {
 })
 
 describe('a port that breaks its word', () => {
-  it('leaves nobody waiting, and the next renewal works', async () => {
+  it.each(['with a lock', 'without'])('leaves nobody waiting, and the next renewal works, %s', async how => {
     let isBroken = false
     let calls = 0
     const world = createWorld()
@@ -437,8 +437,7 @@ describe('a port that breaks its word', () => {
     }
     const { session } = world.context({
       clock,
-      storage: world.storage(world.items, { scope: 'context' }),
-      lock: undefined as never,
+      ...(how === 'without' && { storage: world.storage(world.items, { scope: 'context' }), lock: undefined as never }),
       grant: async () => {
         if (++calls > 1) return { access_token: secret('new'), expires_in: 60 }
         isBroken = true
